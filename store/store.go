@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+)
+
+// Revision names one state of one plugin's config. It is opaque: compare it with ==, keep it as text. What it is made of is the
+// store's own affair (a counter in SQLite, a hash of the bytes in a directory of JSON files).
+type Revision string
+
+const (
+	// Absent is the revision of a config that is not there. As a match it means: only if there is none.
+	Absent Revision = ""
+	// Any as a match means: whatever is there. No config ever has it as its revision.
+	Any Revision = "*"
+)
+
+// Record is one plugin's config as a store has it.
+//
+// Config is a JSON object in canonical text: no white space between tokens, only the escapes that JSON demands, keys in the order
+// and numbers with the digits in which they were saved. Its bytes are the caller's own.
+//
+// Formatting a Record with fmt or slog never shows the config, because it may hold secrets.
+type Record struct {
+	ID        string
+	Config    json.RawMessage
+	Revision  Revision
+	UpdatedAt time.Time // when the store made this revision, in UTC; zero where there is no config
+}
+
+// Decode unmarshals the config into v, as json.Unmarshal does. Its error tells the place and the Go type, never a value.
+func (r Record) Decode(v any) error {
+	if err := json.Unmarshal(r.Config, v); err != nil {
+		return &Error{Op: "decode", ID: r.ID, Err: decodeError(err)}
+	}
+	return nil
+}
+
+// String tells which record this is, without its config.
+func (r Record) String() string {
+	return fmt.Sprintf("config of %q, revision %q, %d bytes", r.ID, string(r.Revision), len(r.Config))
+}
+
+// GoString is String: a record printed with %#v shows no config either.
+func (r Record) GoString() string { return r.String() }
+
+// LogValue is the record as slog shows it, without its config.
+func (r Record) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("id", r.ID),
+		slog.String("revision", string(r.Revision)),
+		slog.Int("bytes", len(r.Config)),
+		slog.Time("updated_at", r.UpdatedAt),
+	)
+}
+
+// Store keeps the configs of plugins, one JSON object for each plugin ID, and with it the configured flag: an ID is configured
+// when it has a config, and only then.
+//
+// What every implementation promises (storetest.Run checks it):
+//
+//   - An ID is any text that CheckID accepts; any other is ErrInvalidID. A store may refuse more, as a file name is short.
+//   - A config is what Canonical makes of it; what Canonical refuses is ErrInvalidConfig and changes nothing.
+//   - Deciding on match and writing are one step, for all goroutines and processes that share the store.
+//   - A write that returns nil is durable; a write that returns an error other than the context's has changed nothing.
+//   - A revision never comes twice for one ID with another config.
+//   - Config bytes are copied on the way in and on the way out.
+//   - What cannot be read is ErrCorrupt and stays as it is; it concerns its own ID only. Writing over it keeps the old bytes aside.
+//   - Errors are *Error and show no part of any config.
+//   - A context that is done before the call has begun its write stops it, and the error is the context's.
+//   - All methods may be called by any number of goroutines at once.
+type Store interface {
+	// Get returns the config of id, or ErrNotFound.
+	Get(ctx context.Context, id string) (Record, error)
+
+	// Put saves config under id if match agrees with what is there, else it returns ErrConflict in a *ConflictError that tells
+	// the revision there is. It replaces the whole config. Saving exactly what is there already writes nothing and returns the
+	// record that is there.
+	Put(ctx context.Context, id string, config json.RawMessage, match Revision) (Record, error)
+
+	// Delete removes the config of id if match agrees with what is there, else it returns ErrConflict. Deleting what is not
+	// there is no error where match is Any or Absent.
+	Delete(ctx context.Context, id string, match Revision) error
+
+	// Configured returns the IDs that have a config, sorted by code point. An ID whose config cannot be read is among them.
+	Configured(ctx context.Context) ([]string, error)
+}
+
+// Put is one write of a batch.
+type Put struct {
+	ID     string
+	Config json.RawMessage
+	Match  Revision
+}
+
+// Batcher is a Store that can save several configs in one step.
+type Batcher interface {
+	// PutAll does all the puts or none. The records come in the order of the puts. An ID may stand in puts only once.
+	PutAll(ctx context.Context, puts []Put) ([]Record, error)
+}
+
+// Version is one state that a config was in.
+type Version struct {
+	Record
+	Configured bool // false: this is the deletion, and Config is nil
+}
+
+// Historian is a Store that remembers earlier states.
+type Historian interface {
+	// History returns the states of id that are kept, newest first, the current one included, at most limit of them; a limit
+	// of 0 or less means all. An ID that was never there has none.
+	History(ctx context.Context, id string, limit int) ([]Version, error)
+}
+
+// Change tells that a config was saved or deleted.
+type Change struct {
+	ID         string
+	Revision   Revision // of the state that was found; for a deletion it may be Absent
+	Configured bool
+}
+
+// Watcher is a Store that can tell of changes, whoever made them.
+type Watcher interface {
+	// Watch yields the changes made after the call, each once it is durable. Several quick changes of one ID may come as one:
+	// the last. It ends when ctx does, with the context's error, or when the loop is left. An error that does not end it is
+	// yielded beside a zero Change, and it goes on.
+	//
+	// What is missed by nobody: whatever is written after Watch has returned its sequence, even before the loop begins.
+	Watch(ctx context.Context) iter.Seq2[Change, error]
+}
+
+// Resealer is a Store whose kept history can be rewritten in place, so that a key can be retired.
+type Resealer interface {
+	// RewriteHistory calls rewrite with every kept state of id but the current one, and stores what it returns in its place
+	// under the same revision. What rewrite returns unchanged is not written. It is no change of the config.
+	RewriteHistory(ctx context.Context, id string, rewrite func(Version) (json.RawMessage, error)) error
+}
