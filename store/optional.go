@@ -1,0 +1,158 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+)
+
+// PutAll does all the puts or none, if s can; else the error is errors.ErrUnsupported.
+func PutAll(ctx context.Context, s Store, puts []Put) ([]Record, error) {
+	b, ok := s.(Batcher)
+	if !ok {
+		return nil, &Error{Op: "put all", Err: fmt.Errorf("%w: %T cannot save several configs in one step", errors.ErrUnsupported, s)}
+	}
+	return b.PutAll(ctx, puts)
+}
+
+// CheckPuts checks what a store must before it writes: that each ID and config is valid and no ID stands twice. It returns the puts
+// with their configs in canonical text. op is for the error.
+func CheckPuts(op string, puts []Put) ([]Put, error) {
+	seen := make(map[string]struct{}, len(puts))
+	checked := make([]Put, len(puts))
+	for i, p := range puts {
+		if err := CheckID(p.ID); err != nil {
+			return nil, &Error{Op: op, ID: p.ID, Err: err}
+		}
+		if _, twice := seen[p.ID]; twice {
+			return nil, &Error{Op: op, ID: p.ID, Err: fmt.Errorf("%w: it stands twice in one batch", ErrInvalidID)}
+		}
+		seen[p.ID] = struct{}{}
+		config, err := Canonical(p.Config)
+		if err != nil {
+			return nil, &Error{Op: op, ID: p.ID, Err: err}
+		}
+		checked[i] = Put{ID: p.ID, Config: config, Match: p.Match}
+	}
+	return checked, nil
+}
+
+// History returns the states of id that s keeps, newest first (see Historian), if s keeps any; else the error is errors.ErrUnsupported.
+func History(ctx context.Context, s Store, id string, limit int) ([]Version, error) {
+	h, ok := s.(Historian)
+	if !ok {
+		return nil, &Error{Op: "history", ID: id, Err: fmt.Errorf("%w: %T keeps no history", errors.ErrUnsupported, s)}
+	}
+	return h.History(ctx, id, limit)
+}
+
+// Copy saves every config that src has into dst, over what dst may have under the same ID, and returns how many dst then has from
+// src. It stops at the first error, which tells how far it came; run again it goes through all of them once more and finishes,
+// as saving what is there already writes nothing. Configs that only dst has stay.
+func Copy(ctx context.Context, dst, src Store) (int, error) {
+	ids, err := src.Configured(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("copy: listing the configs of the source: %w", err)
+	}
+	for n, id := range ids {
+		rec, err := src.Get(ctx, id)
+		if errors.Is(err, ErrNotFound) { // deleted since the list was made
+			continue
+		}
+		if err == nil {
+			_, err = dst.Put(ctx, id, rec.Config, Any)
+		}
+		if err != nil {
+			return n, fmt.Errorf("copy: stopped at config %d of %d, those before it are copied; mend the cause and copy again: %w", n+1, len(ids), err)
+		}
+	}
+	return len(ids), nil
+}
+
+// Watch yields the changes of s: by its own Watch if it is a Watcher, else by asking Configured and Get every interval.
+// See Watcher for what is promised.
+func Watch(ctx context.Context, s Store, interval time.Duration) iter.Seq2[Change, error] {
+	if w, ok := s.(Watcher); ok {
+		return w.Watch(ctx)
+	}
+	seen, err := revisions(ctx, s)
+	return func(yield func(Change, error) bool) {
+		if err != nil && !yield(Change{}, err) {
+			return
+		}
+		for Sleep(ctx, interval) == nil {
+			now, err := revisions(ctx, s)
+			switch {
+			case errors.Is(err, ErrClosed):
+				yield(Change{}, err)
+				return
+			case err != nil:
+				if !yield(Change{}, err) {
+					return
+				}
+				continue
+			}
+			for _, c := range Changes(seen, now) {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			seen = now
+		}
+		yield(Change{}, ctx.Err())
+	}
+}
+
+// Changes compares two states of a store, from ID to revision, and returns what lies between them, by ID.
+func Changes(before, after map[string]Revision) []Change {
+	var changes []Change
+	for id, rev := range after {
+		if old, ok := before[id]; !ok || old != rev {
+			changes = append(changes, Change{ID: id, Revision: rev, Configured: true})
+		}
+	}
+	for id := range before {
+		if _, ok := after[id]; !ok {
+			changes = append(changes, Change{ID: id})
+		}
+	}
+	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.ID, b.ID) })
+	return changes
+}
+
+// revisions is the state of a store. A config that cannot be read has a revision of its own.
+func revisions(ctx context.Context, s Store) (map[string]Revision, error) {
+	ids, err := s.Configured(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state := make(map[string]Revision, len(ids))
+	for _, id := range ids {
+		rec, err := s.Get(ctx, id)
+		switch {
+		case err == nil:
+			state[id] = rec.Revision
+		case errors.Is(err, ErrCorrupt):
+			state[id] = "corrupt"
+		case !errors.Is(err, ErrNotFound):
+			return nil, err
+		}
+	}
+	return state, nil
+}
+
+// Sleep waits for d or until ctx is done, whose error it then returns.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
