@@ -107,7 +107,8 @@ type Batcher interface {
 // Version is one state that a config was in.
 type Version struct {
 	Record
-	Configured bool // false: this is the deletion, and Config is nil
+	Configured bool  // false: this is the deletion, and Config is nil
+	Err        error // why Config cannot be read (ErrCorrupt), or nil
 }
 
 // Historian is a Store that remembers earlier states.
@@ -134,9 +135,12 @@ type Watcher interface {
 	Watch(ctx context.Context) iter.Seq2[Change, error]
 }
 
-// Resealer is a Store whose kept history can be rewritten in place, so that a key can be retired.
+// Resealer is a Store whose kept history can be rewritten in place, so that a key can be retired or a secret removed.
 type Resealer interface {
 	// RewriteHistory calls rewrite with every kept state of id but the current one, and stores what it returns in its place
 	// under the same revision. What rewrite returns unchanged is not written. It is no change of the config.
 	RewriteHistory(ctx context.Context, id string, rewrite func(Version) (json.RawMessage, error)) error
+
+	// Scrub clears what overwritten and deleted configs have left in the store's files, as far as the store can.
+	Scrub(ctx context.Context) error
 }

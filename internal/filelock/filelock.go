@@ -43,6 +43,21 @@ func (l *Lock) Lock(ctx context.Context) error {
 	}
 }
 
+// TryLock takes the lock if nobody has it, and tells whether it did.
+func (l *Lock) TryLock() (bool, error) {
+	select {
+	case l.turn <- struct{}{}:
+	default:
+		return false, nil
+	}
+	ok, err := l.file.TryLock()
+	if !ok || err != nil {
+		<-l.turn
+		return false, err
+	}
+	return true, nil
+}
+
 // wait gives another process its turn: a time drawn at random, so that none is always the last to come.
 func wait(ctx context.Context) error {
 	t := time.NewTimer(time.Millisecond/4 + rand.N(time.Millisecond))

@@ -164,6 +164,9 @@ func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(stor
 	return nil
 }
 
+// Scrub does nothing: what is overwritten is gone.
+func (s *Store) Scrub(ctx context.Context) error { return ctx.Err() }
+
 // Watch yields the changes made after the call; see store.Watcher.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 	s.mu.Lock()

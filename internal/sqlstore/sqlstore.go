@@ -1,0 +1,328 @@
+// Package sqlstore is the one implementation of the store contract in SQL: statements, transactions, shared commits and watching.
+// How a database is opened, locked and migrated is the affair of the package that uses it.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// Config is what a database package gives to New.
+type Config struct {
+	Reader  *sqlx.DB // for reads
+	Writer  *sqlx.DB // for writes; may be the same as Reader
+	Watcher *sqlx.DB // for Watch, which keeps a connection as long as it runs; unused where Version is nil
+
+	// Shared says that others use the pools too: a call then waits for a connection only as long as its context allows.
+	Shared bool
+
+	// Turn, if not nil, is held during every write, against other processes.
+	Turn interface {
+		Lock(ctx context.Context) error
+		Unlock() error
+	}
+
+	// Intact, if not nil, is asked after every commit whether what was written is where a later reader will look for it.
+	Intact func() error
+
+	// Explain turns an error of the driver into one for the user.
+	Explain func(error) error
+
+	// Busy tells whether an error says that another connection is writing, so that trying again helps; BusyTimeout is how long.
+	Busy        func(error) bool
+	BusyTimeout time.Duration
+
+	// Version, if not nil, returns a number that is another one after each commit by anybody, as seen by conn.
+	Version func(ctx context.Context, conn *sql.Conn) (int64, error)
+
+	PollInterval time.Duration // between two looks of Watch
+}
+
+// Store is a store in an SQL database. It does not close the pools it is given.
+type Store struct {
+	cfg Config
+
+	get, configured, history, since, last statement // on the Reader
+	current, upsert, update, remove       statement // on the Writer
+
+	queue  queue
+	closed chan struct{}
+	once   sync.Once
+	active sync.WaitGroup // calls under way
+	mu     sync.Mutex     // guards starting a call against closing
+}
+
+// now is the time as the library writes it.
+const now = `strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`
+
+// next is the revision of the next change.
+const next = `(SELECT coalesce(max(revision), 0) + 1 FROM plugin_configs)`
+
+const (
+	getSQL        = `SELECT config, revision, updated_at FROM plugin_configs WHERE plugin_id = ? AND configured = 1`
+	configuredSQL = `SELECT plugin_id FROM plugin_configs WHERE configured = 1 ORDER BY plugin_id`
+	// The current state is among the history unless history was off when it was saved.
+	historySQL = `
+SELECT config, revision, changed_at, configured FROM plugin_config_history WHERE plugin_id = ?1
+UNION ALL
+SELECT config, revision, updated_at, configured FROM plugin_configs AS c WHERE plugin_id = ?1
+   AND NOT EXISTS (SELECT 1 FROM plugin_config_history AS h WHERE h.plugin_id = ?1 AND h.revision = c.revision)
+ORDER BY revision DESC LIMIT ?2`
+	rewriteSQL = `UPDATE plugin_config_history SET config = ? WHERE plugin_id = ? AND revision = ?`
+	sinceSQL   = `SELECT plugin_id, revision, configured FROM plugin_configs WHERE revision > ? ORDER BY revision`
+	lastSQL    = `SELECT coalesce(max(revision), 0) FROM plugin_configs`
+)
+
+// New returns the store in a database that has its tables. It does no I/O.
+func New(cfg Config) *Store {
+	s := &Store{cfg: cfg, closed: make(chan struct{})}
+	s.queue.turn = make(chan struct{}, 1)
+	s.get.query, s.configured.query, s.history.query, s.since.query, s.last.query = getSQL, configuredSQL, historySQL, sinceSQL, lastSQL
+	s.current.query, s.upsert.query, s.update.query, s.remove.query = getSQL, upsertSQL, updateSQL, removeSQL
+	return s
+}
+
+// statement is prepared once, when it is first needed: a program that only looks something up pays for nothing else.
+type statement struct {
+	query string
+	ready atomic.Pointer[sqlx.Stmt]
+	mu    sync.Mutex
+}
+
+func (st *statement) on(ctx context.Context, pool *sqlx.DB) (*sqlx.Stmt, error) {
+	if stmt := st.ready.Load(); stmt != nil {
+		return stmt, nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if stmt := st.ready.Load(); stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := pool.PreparexContext(ctx, st.query)
+	if err == nil {
+		st.ready.Store(stmt)
+	}
+	return stmt, err
+}
+
+func (st *statement) close() {
+	if stmt := st.ready.Load(); stmt != nil {
+		stmt.Close()
+	}
+}
+
+// Close waits for the calls under way and lets go of the statements. Calls after it are store.ErrClosed.
+func (s *Store) Close() {
+	s.once.Do(func() {
+		s.mu.Lock()
+		close(s.closed)
+		s.mu.Unlock()
+		s.active.Wait()
+		for _, st := range []*statement{
+			&s.get, &s.configured, &s.history, &s.since, &s.last, &s.current, &s.upsert, &s.update, &s.remove,
+		} {
+			st.close()
+		}
+	})
+}
+
+// begin starts a call; every nil it returns wants an end.
+func (s *Store) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return store.ErrClosed
+	default:
+		s.active.Add(1)
+		return nil
+	}
+}
+
+func (s *Store) end() { s.active.Done() }
+
+// inDriver is the context that the driver sees. A context that can be cancelled costs the driver a goroutine for each statement, so
+// it gets one only where a call may wait for a connection that somebody else holds.
+func (s *Store) inDriver(ctx context.Context) context.Context {
+	if s.cfg.Shared {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
+func failed(op, id string, err error) error {
+	if e, ok := errors.AsType[*store.Error](err); ok {
+		return e
+	}
+	return &store.Error{Op: op, ID: id, Err: err}
+}
+
+// Get returns the config of id.
+func (s *Store) Get(ctx context.Context, id string) (store.Record, error) {
+	if err := store.CheckID(id); err != nil {
+		return store.Record{}, failed("get", id, err)
+	}
+	if err := s.begin(ctx); err != nil {
+		return store.Record{}, failed("get", id, err)
+	}
+	defer s.end()
+	var rec store.Record
+	err := s.reading(ctx, &s.get, func(ctx context.Context, stmt *sqlx.Stmt) (err error) {
+		rec, err = s.read(ctx, stmt, id)
+		return err
+	})
+	if err == nil {
+		rec.Config, err = readable(rec.Config)
+	}
+	if err != nil {
+		return store.Record{}, failed("get", id, err)
+	}
+	return rec, nil
+}
+
+// reading calls read with a statement of the Reader.
+func (s *Store) reading(ctx context.Context, st *statement, read func(context.Context, *sqlx.Stmt) error) error {
+	ctx = s.inDriver(ctx)
+	return s.Patiently(ctx, func() error {
+		stmt, err := st.on(ctx, s.cfg.Reader)
+		if err != nil {
+			return s.cfg.Explain(err)
+		}
+		return read(ctx, stmt)
+	})
+}
+
+// read returns the row of id as it is.
+func (s *Store) read(ctx context.Context, stmt *sqlx.Stmt, id string) (store.Record, error) {
+	var config []byte
+	var revision int64
+	var at string
+	err := stmt.QueryRowContext(ctx, id).Scan(&config, &revision, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return store.Record{}, store.ErrNotFound
+	}
+	if err != nil {
+		return store.Record{}, s.cfg.Explain(err)
+	}
+	return record(id, config, revision, at)
+}
+
+func record(id string, config []byte, revision int64, at string) (store.Record, error) {
+	rec := store.Record{ID: id, Config: config, Revision: revisionOf(revision)}
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return rec, fmt.Errorf("%w: its time is no RFC 3339 time", store.ErrCorrupt)
+	}
+	rec.UpdatedAt = t.UTC()
+	return rec, nil
+}
+
+// readable returns the canonical text of a config that was stored.
+func readable(config json.RawMessage) (json.RawMessage, error) {
+	c, err := store.Canonical(config)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w; mend the row, or save or delete the config", store.ErrCorrupt, err)
+	}
+	return c, nil
+}
+
+func revisionOf(n int64) store.Revision { return store.Revision(strconv.FormatInt(n, 10)) }
+
+// numberOf is the counter behind a revision, or 0, which none has.
+func numberOf(rev store.Revision) int64 {
+	n, err := strconv.ParseInt(string(rev), 10, 64)
+	if err != nil || revisionOf(n) != rev {
+		return 0
+	}
+	return n
+}
+
+// Configured returns the IDs that have a config, sorted.
+func (s *Store) Configured(ctx context.Context) ([]string, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, failed("configured", "", err)
+	}
+	defer s.end()
+	var ids []string
+	err := s.reading(ctx, &s.configured, func(ctx context.Context, stmt *sqlx.Stmt) error {
+		if err := stmt.SelectContext(ctx, &ids); err != nil {
+			return s.cfg.Explain(err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, failed("configured", "", err)
+	}
+	return ids, nil
+}
+
+// History returns the states of id, newest first.
+func (s *Store) History(ctx context.Context, id string, limit int) ([]store.Version, error) {
+	if err := store.CheckID(id); err != nil {
+		return nil, failed("history", id, err)
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, failed("history", id, err)
+	}
+	defer s.end()
+	var versions []store.Version
+	err := s.reading(ctx, &s.history, func(ctx context.Context, stmt *sqlx.Stmt) (err error) {
+		versions, err = s.versions(ctx, stmt, id, limit)
+		return err
+	})
+	if err != nil {
+		return nil, failed("history", id, err)
+	}
+	return versions, nil
+}
+
+func (s *Store) versions(ctx context.Context, stmt *sqlx.Stmt, id string, limit int) ([]store.Version, error) {
+	if limit <= 0 {
+		limit = -1 // no limit, in SQL
+	}
+	rows, err := stmt.QueryContext(ctx, id, limit)
+	if err != nil {
+		return nil, s.cfg.Explain(err)
+	}
+	defer rows.Close()
+	var versions []store.Version
+	for rows.Next() {
+		var config []byte
+		var revision int64
+		var at string
+		var configured bool
+		if err := rows.Scan(&config, &revision, &at, &configured); err != nil {
+			return nil, s.cfg.Explain(err)
+		}
+		v := store.Version{Configured: configured}
+		if v.Record, v.Err = record(id, nil, revision, at); v.Err == nil && configured {
+			v.Config, v.Err = readable(config)
+		}
+		versions = append(versions, v)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, s.cfg.Explain(err)
+	}
+	return versions, nil
+}
+
+var (
+	_ store.Store     = (*Store)(nil)
+	_ store.Batcher   = (*Store)(nil)
+	_ store.Historian = (*Store)(nil)
+	_ store.Watcher   = (*Store)(nil)
+)

@@ -1,0 +1,440 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+const (
+	// upsertSQL saves a config whatever is there (?3 = 1) or if none is (?3 = 0), and returns no row if it may not or need not.
+	upsertSQL = `
+INSERT INTO plugin_configs (plugin_id, config, configured, revision, updated_at) VALUES (?1, ?2, 1, ` + next + `, ` + now + `)
+ON CONFLICT (plugin_id) DO UPDATE
+SET config = excluded.config, configured = 1, revision = excluded.revision, updated_at = excluded.updated_at
+WHERE configured = 0 OR ?3 AND config IS NOT excluded.config
+RETURNING revision, updated_at`
+
+	// updateSQL saves a config over the one of revision ?3.
+	updateSQL = `
+UPDATE plugin_configs SET config = ?2, revision = ` + next + `, updated_at = ` + now + `
+WHERE plugin_id = ?1 AND configured = 1 AND revision = ?3 AND config IS NOT ?2
+RETURNING revision, updated_at`
+
+	// removeSQL deletes whatever is there (?2 = 1) or the config of revision ?3.
+	removeSQL = `
+UPDATE plugin_configs SET config = NULL, configured = 0, revision = ` + next + `, updated_at = ` + now + `
+WHERE plugin_id = ?1 AND configured = 1 AND (?2 OR revision = ?3)
+RETURNING revision, updated_at`
+)
+
+// writing are the statements of the writer.
+type writing struct{ current, upsert, update, remove *sqlx.Stmt }
+
+// in returns the statements as they run inside tx.
+func (w writing) in(tx *sqlx.Tx) writing {
+	return writing{current: tx.Stmtx(w.current), upsert: tx.Stmtx(w.upsert), update: tx.Stmtx(w.update), remove: tx.Stmtx(w.remove)}
+}
+
+// writing returns the statements of the writer. It prepares them before there is a transaction, as that may hold the pool's only
+// connection.
+func (s *Store) writing(ctx context.Context) (w writing, err error) {
+	for _, p := range []struct {
+		stmt **sqlx.Stmt
+		st   *statement
+	}{{&w.current, &s.current}, {&w.upsert, &s.upsert}, {&w.update, &s.update}, {&w.remove, &s.remove}} {
+		if *p.stmt, err = p.st.on(ctx, s.cfg.Writer); err != nil {
+			return w, s.cfg.Explain(err)
+		}
+	}
+	return w, nil
+}
+
+// Put saves config under id.
+func (s *Store) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
+	if err := store.CheckID(id); err != nil {
+		return store.Record{}, failed("put", id, err)
+	}
+	canonical, err := store.Canonical(config)
+	if err != nil {
+		return store.Record{}, failed("put", id, err)
+	}
+	req := &request{op: "put", puts: []store.Put{{ID: id, Config: canonical, Match: match}}}
+	if err := s.submit(ctx, req); err != nil {
+		return store.Record{}, failed("put", id, err)
+	}
+	return req.records[0], nil
+}
+
+// PutAll does all the puts or none.
+func (s *Store) PutAll(ctx context.Context, puts []store.Put) ([]store.Record, error) {
+	puts, err := store.CheckPuts("put all", puts)
+	if err != nil {
+		return nil, err
+	}
+	req := &request{op: "put all", puts: puts}
+	if err := s.submit(ctx, req); err != nil {
+		return nil, failed("put all", "", err)
+	}
+	return req.records, nil
+}
+
+// Delete removes the config of id.
+func (s *Store) Delete(ctx context.Context, id string, match store.Revision) error {
+	if err := store.CheckID(id); err != nil {
+		return failed("delete", id, err)
+	}
+	req := &request{op: "delete", puts: []store.Put{{ID: id, Match: match}}}
+	if err := s.submit(ctx, req); err != nil {
+		return failed("delete", id, err)
+	}
+	return nil
+}
+
+// request is one caller's write: puts, or one deletion, which is a put without a config.
+type request struct {
+	op      string
+	puts    []store.Put
+	records []store.Record
+	err     error
+	done    chan struct{} // closed when records and err are there
+}
+
+// queue lets writes that come while another is being committed share the next commit. Whoever waits and gets the turn writes for all
+// that wait; nobody writes for others once its own is done, and a caller that is alone waits for nobody.
+type queue struct {
+	turn    chan struct{} // holds a token while somebody writes
+	mu      sync.Mutex
+	waiting []*request
+}
+
+// mostShared is how many writes share a commit at most, so that no caller waits for an endless one.
+const mostShared = 512
+
+func (q *queue) add(req *request) {
+	q.mu.Lock()
+	q.waiting = append(q.waiting, req)
+	q.mu.Unlock()
+}
+
+// take returns the writes to do now, the oldest first.
+func (q *queue) take() []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) <= mostShared {
+		batch := q.waiting
+		q.waiting = nil
+		return batch
+	}
+	batch := slices.Clone(q.waiting[:mostShared])
+	q.waiting = slices.Delete(q.waiting, 0, mostShared)
+	return batch
+}
+
+// withdraw takes req out again, unless somebody is writing it already.
+func (q *queue) withdraw(req *request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.waiting, req)
+	if i < 0 {
+		return false
+	}
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	return true
+}
+
+// submit does a write, alone or with others, and returns when it is durable. A context that ends while the write waits takes it
+// back; once it has begun, its result counts.
+func (s *Store) submit(ctx context.Context, req *request) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	req.done = make(chan struct{})
+	s.queue.add(req)
+	select {
+	case s.queue.turn <- struct{}{}:
+		err := s.lead(ctx, req)
+		<-s.queue.turn
+		if err != nil {
+			return err
+		}
+	case <-req.done:
+	case <-ctx.Done():
+		if s.queue.withdraw(req) {
+			return ctx.Err()
+		}
+	}
+	<-req.done
+	return req.err
+}
+
+// lead writes what waits, own among it. It returns an error only if own was not written, because the turn did not come.
+func (s *Store) lead(ctx context.Context, own *request) error {
+	select {
+	case <-own.done: // the one before had it with its own
+		return nil
+	default:
+	}
+	if s.cfg.Turn != nil {
+		if err := s.cfg.Turn.Lock(ctx); err != nil {
+			s.queue.withdraw(own)
+			return fmt.Errorf("waiting for another process to finish writing: %w", err)
+		}
+		defer s.cfg.Turn.Unlock()
+	}
+	for { // more than once only if more wait than share a commit
+		batch := s.queue.take()
+		s.commit(ctx, batch)
+		for _, req := range batch {
+			close(req.done)
+		}
+		if slices.Contains(batch, own) {
+			return nil
+		}
+	}
+}
+
+// commit does a batch of writes in one transaction and sets their results. What fails the transaction before its commit is tried
+// again write by write, so that it hits only those that it concerns.
+func (s *Store) commit(ctx context.Context, batch []*request) {
+	if len(batch) == 1 && len(batch[0].puts) == 1 && !s.cfg.Shared {
+		s.alone(ctx, batch[0])
+		return
+	}
+	var divide bool
+	err := s.Patiently(ctx, func() (err error) {
+		divide, err = s.together(ctx, batch)
+		return err
+	})
+	for _, req := range batch {
+		switch {
+		case divide && len(batch) > 1:
+			s.commit(context.WithoutCancel(ctx), []*request{req})
+		case err != nil:
+			req.records, req.err = nil, err
+		}
+	}
+}
+
+// alone does one write in a statement that is its own transaction.
+func (s *Store) alone(ctx context.Context, req *request) {
+	req.err = s.Patiently(ctx, func() (err error) {
+		stmts, err := s.writing(s.inDriver(ctx))
+		if err == nil {
+			req.records, err = s.apply(s.inDriver(ctx), stmts, req)
+		}
+		return err
+	})
+	if req.err == nil && s.cfg.Intact != nil {
+		req.err = s.cfg.Intact()
+	}
+}
+
+// Patiently calls write until another connection's write is out of its way, or the time for that is up.
+func (s *Store) Patiently(ctx context.Context, write func() error) error {
+	start := time.Now()
+	for {
+		err := write()
+		if err == nil || !s.cfg.Busy(err) || time.Since(start) > s.cfg.BusyTimeout {
+			return err
+		}
+		if err := store.Sleep(ctx, time.Millisecond+rand.N(4*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+}
+
+// together does the writes in one transaction. divide says that nothing was committed and that the error may concern only one of them.
+func (s *Store) together(ctx context.Context, batch []*request) (divide bool, err error) {
+	stmts, err := s.writing(s.inDriver(ctx))
+	if err != nil {
+		return false, err
+	}
+	conn, err := s.cfg.Writer.Connx(s.inDriver(ctx))
+	if err != nil {
+		return false, s.cfg.Explain(err)
+	}
+	defer conn.Close()
+	ctx = context.WithoutCancel(ctx) // the others' writes do not end with the caller that leads
+	tx, err := conn.BeginTxx(ctx, nil)
+	if err != nil {
+		return false, s.cfg.Explain(err)
+	}
+	defer tx.Rollback()
+	stmts = stmts.in(tx)
+	for _, req := range batch {
+		if req.records, req.err = s.applyOrUndo(ctx, tx, stmts, req); req.err != nil && !errors.Is(req.err, store.ErrConflict) {
+			return true, req.err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return false, s.cfg.Explain(err)
+	}
+	if s.cfg.Intact != nil {
+		return false, s.cfg.Intact()
+	}
+	return false, nil
+}
+
+// applyOrUndo runs the statements of one request and leaves no part of them behind if it cannot be done.
+func (s *Store) applyOrUndo(ctx context.Context, tx *sqlx.Tx, stmts writing, req *request) ([]store.Record, error) {
+	if len(req.puts) == 1 { // a single statement does it all or nothing
+		return s.apply(ctx, stmts, req)
+	}
+	if _, err := tx.ExecContext(ctx, `SAVEPOINT request`); err != nil {
+		return nil, s.cfg.Explain(err)
+	}
+	records, failure := s.apply(ctx, stmts, req)
+	if failure != nil {
+		if _, err := tx.ExecContext(ctx, `ROLLBACK TO request`); err != nil {
+			return nil, s.cfg.Explain(err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, `RELEASE request`); err != nil {
+		return nil, s.cfg.Explain(err)
+	}
+	return records, failure
+}
+
+// apply runs the statements of one request.
+func (s *Store) apply(ctx context.Context, stmts writing, req *request) ([]store.Record, error) {
+	records := make([]store.Record, len(req.puts))
+	for i, p := range req.puts {
+		rec, err := s.applyPut(ctx, stmts, p)
+		if err != nil {
+			return nil, failed(req.op, p.ID, err)
+		}
+		records[i] = rec
+	}
+	return records, nil
+}
+
+// applyPut saves or deletes one config. A statement that changes no row is asked about: it may be a conflict, or nothing to do. In
+// a statement that is its own transaction another process may change the row in between; then it is tried again.
+func (s *Store) applyPut(ctx context.Context, stmts writing, p store.Put) (store.Record, error) {
+	for {
+		var revision int64
+		var at string
+		var changed bool
+		var err error
+		switch anything := p.Match == store.Any; {
+		case p.Config == nil:
+			changed, err = one(ctx, stmts.remove, &revision, &at, p.ID, anything, numberOf(p.Match))
+		case anything || p.Match == store.Absent:
+			changed, err = one(ctx, stmts.upsert, &revision, &at, p.ID, string(p.Config), anything)
+		default:
+			changed, err = one(ctx, stmts.update, &revision, &at, p.ID, string(p.Config), numberOf(p.Match))
+		}
+		if err != nil {
+			return store.Record{}, s.cfg.Explain(err)
+		}
+		if changed {
+			return record(p.ID, bytes.Clone(p.Config), revision, at)
+		}
+		rec, err := s.read(ctx, stmts.current, p.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return store.Record{}, err
+		}
+		if err := store.Match(p.Match, rec.Revision); err != nil {
+			return store.Record{}, err
+		}
+		if bytes.Equal(rec.Config, p.Config) {
+			return rec, nil
+		}
+	}
+}
+
+// one runs a statement that returns the new revision and time of the row it changed, if it did. It reads all rows there are: a
+// statement left before its end stays open and keeps the WAL from being reused.
+func one(ctx context.Context, stmt *sqlx.Stmt, revision *int64, at *string, args ...any) (changed bool, err error) {
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(revision, at); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	return changed, rows.Err()
+}
+
+// RewriteHistory rewrites the earlier states of id, each in a transaction of its own. One that fails does not stop the others.
+func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(store.Version) (json.RawMessage, error)) error {
+	versions, err := s.History(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, v := range versions[min(1, len(versions)):] {
+		err := v.Err
+		if v.Configured && err == nil {
+			err = s.rewrite(ctx, v, rewrite)
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("revision %q: %w", v.Revision, err))
+		}
+	}
+	if failures != nil {
+		return failed("rewrite history", id, errors.Join(failures...))
+	}
+	return nil
+}
+
+func (s *Store) rewrite(ctx context.Context, v store.Version, rewrite func(store.Version) (json.RawMessage, error)) error {
+	before := v.Config
+	v.Config = bytes.Clone(before)
+	config, err := rewrite(v)
+	if err != nil {
+		return err
+	}
+	if config, err = store.Canonical(config); err != nil {
+		return err
+	}
+	if bytes.Equal(config, before) {
+		return nil
+	}
+	return s.Exclusively(ctx, func(ctx context.Context) error {
+		_, err := s.cfg.Writer.ExecContext(ctx, rewriteSQL, string(config), v.ID, numberOf(v.Revision))
+		return err
+	})
+}
+
+// Exclusively runs a write of another kind while no other write of this store, in any process, is under way.
+func (s *Store) Exclusively(ctx context.Context, write func(ctx context.Context) error) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	select {
+	case s.queue.turn <- struct{}{}:
+		defer func() { <-s.queue.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.cfg.Turn != nil {
+		if err := s.cfg.Turn.Lock(ctx); err != nil {
+			return err
+		}
+		defer s.cfg.Turn.Unlock()
+	}
+	return s.Patiently(ctx, func() error {
+		if err := write(s.inDriver(ctx)); err != nil {
+			return s.cfg.Explain(err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,143 @@
+-- +goose Up
+
+-- One row for each plugin that has, or had, a config. A deleted config keeps its row, so that a revision never comes twice.
+-- revision counts the changes of the whole table: the row changed last has the greatest one.
+CREATE TABLE plugin_configs (
+    plugin_id  TEXT    NOT NULL PRIMARY KEY
+        CONSTRAINT "plugin_id has 1 to 512 bytes" CHECK (length(CAST(plugin_id AS BLOB)) BETWEEN 1 AND 512 AND instr(plugin_id, char(0)) = 0),
+    config     TEXT
+        CONSTRAINT "config is one JSON object" CHECK (CASE WHEN config IS NULL THEN 1 WHEN json_valid(config) THEN json_type(config) = 'object' ELSE 0 END),
+    configured INTEGER NOT NULL DEFAULT 1
+        CONSTRAINT "configured is 1 with a config, else 0" CHECK (configured = 0 OR configured = 1 AND config IS NOT NULL),
+    revision   INTEGER NOT NULL DEFAULT 0,
+    updated_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+        CONSTRAINT "updated_at is a UTC time" CHECK (updated_at GLOB '????-??-??T??:??:??*Z')
+) STRICT;
+
+CREATE INDEX plugin_configs_configured ON plugin_configs (plugin_id) WHERE configured = 1;
+CREATE UNIQUE INDEX plugin_configs_revision ON plugin_configs (revision);
+
+-- The states that each config was in, its current one included; the newest of each plugin stay, as many as the settings say.
+CREATE TABLE plugin_config_history (
+    seq        INTEGER PRIMARY KEY,
+    plugin_id  TEXT    NOT NULL,
+    revision   INTEGER NOT NULL,
+    config     TEXT,
+    configured INTEGER NOT NULL,
+    changed_at TEXT    NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX plugin_config_history_revision ON plugin_config_history (plugin_id, revision);
+
+-- Configs that could not be read when something was saved over them, kept for whoever repairs them. The library only adds here.
+CREATE TABLE plugin_config_damaged (
+    seq        INTEGER PRIMARY KEY,
+    plugin_id  TEXT    NOT NULL,
+    revision   INTEGER NOT NULL,
+    config     TEXT    NOT NULL,
+    found_at   TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+) STRICT;
+
+CREATE TABLE plugin_config_settings (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    history INTEGER NOT NULL CHECK (history >= 0) -- how many states of each plugin stay; 0 keeps no history
+) STRICT;
+
+INSERT INTO plugin_config_settings (id, history) VALUES (1, 50);
+
+-- One line for each value of each config, for people. path is what json_extract and json_set take. The config column is exact;
+-- value shows a number as SQLite reads it.
+CREATE VIEW config_values AS
+SELECT c.plugin_id,
+       v.fullkey AS path,
+       v.type,
+       CASE v.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'
+                   WHEN 'object' THEN '{}' WHEN 'array' THEN '[]' ELSE v.atom END AS value
+FROM plugin_configs AS c,
+     json_tree(CASE WHEN json_valid(c.config) THEN c.config ELSE '{}' END) AS v
+WHERE c.configured = 1
+  AND v.fullkey <> '$'
+  AND (v.type NOT IN ('object', 'array') OR v.value IN ('{}', '[]'));
+
+-- The library gives each of its writes a revision. A write that brings none was made by hand and gets its revision and time here;
+-- what is checked here is what the library has checked before it writes.
+
+-- +goose StatementBegin
+CREATE TRIGGER plugin_configs_insert AFTER INSERT ON plugin_configs WHEN NEW.revision = 0
+BEGIN
+    SELECT RAISE(ABORT, 'a name stands twice in one object of the config')
+    WHERE (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
+    UPDATE plugin_configs
+    SET revision = 1 + max((SELECT max(revision) FROM plugin_configs),
+                           coalesce((SELECT revision FROM plugin_config_history ORDER BY seq DESC LIMIT 1), 0)),
+        updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE plugin_id = NEW.plugin_id;
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER plugin_configs_update AFTER UPDATE OF config, configured ON plugin_configs
+WHEN NEW.revision = OLD.revision AND (NEW.config IS NOT OLD.config OR NEW.configured <> OLD.configured)
+BEGIN
+    SELECT RAISE(ABORT, 'a name stands twice in one object of the config')
+    WHERE json_valid(NEW.config) AND (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
+    UPDATE plugin_configs
+    SET revision = 1 + (SELECT max(revision) FROM plugin_configs),
+        updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE plugin_id = NEW.plugin_id;
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER plugin_configs_fixed BEFORE UPDATE OF plugin_id, revision ON plugin_configs
+WHEN NEW.plugin_id <> OLD.plugin_id OR NEW.revision < OLD.revision
+BEGIN
+    SELECT RAISE(ABORT, 'plugin_id stays and revision only grows: insert the config under its new plugin_id and delete the old one');
+END;
+-- +goose StatementEnd
+
+-- A deleted row stays as the mark of the deletion.
+-- +goose StatementBegin
+CREATE TRIGGER plugin_configs_delete BEFORE DELETE ON plugin_configs
+BEGIN
+    UPDATE plugin_configs SET config = NULL, configured = 0 WHERE plugin_id = OLD.plugin_id;
+    SELECT RAISE(IGNORE);
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER plugin_configs_keep_damaged BEFORE UPDATE OF config ON plugin_configs
+WHEN OLD.config IS NOT NULL AND NOT json_valid(OLD.config)
+BEGIN
+    INSERT INTO plugin_config_damaged (plugin_id, revision, config) VALUES (OLD.plugin_id, OLD.revision, OLD.config);
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER plugin_configs_history_insert AFTER INSERT ON plugin_configs
+WHEN NEW.revision > 0 AND (SELECT history FROM plugin_config_settings WHERE id = 1) > 0
+BEGIN
+    INSERT INTO plugin_config_history (plugin_id, revision, config, configured, changed_at)
+    VALUES (NEW.plugin_id, NEW.revision, NEW.config, NEW.configured, NEW.updated_at);
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER plugin_configs_history_update AFTER UPDATE OF revision ON plugin_configs
+WHEN NEW.revision <> OLD.revision AND (SELECT history FROM plugin_config_settings WHERE id = 1) > 0
+BEGIN
+    INSERT INTO plugin_config_history (plugin_id, revision, config, configured, changed_at)
+    VALUES (NEW.plugin_id, NEW.revision, NEW.config, NEW.configured, NEW.updated_at);
+    DELETE FROM plugin_config_history
+    WHERE plugin_id = NEW.plugin_id
+      AND revision <= (SELECT revision FROM plugin_config_history WHERE plugin_id = NEW.plugin_id
+                       ORDER BY revision DESC LIMIT 1 OFFSET (SELECT history FROM plugin_config_settings WHERE id = 1));
+END;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP VIEW config_values;
+DROP TABLE plugin_config_settings;
+DROP TABLE plugin_config_damaged;
+DROP TABLE plugin_config_history;
+DROP TABLE plugin_configs;

@@ -1,0 +1,75 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/pluginregistry/pluginregistry/internal/filelock"
+	"github.com/pluginregistry/pluginregistry/internal/sqlstore"
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// New returns a store in the application's own database, opened with modernc.org/sqlite. It makes and migrates its own tables, with
+// its own goose table, and leaves everything else alone; db may have any pool size, 1 included, and is never closed. How durable a save
+// is, is what the application's pragmas say; journal_mode WAL and synchronous FULL are what Open uses.
+//
+// A call waits for a connection as long as its context allows. Do not call the store while the same goroutine holds the only connection.
+func New(ctx context.Context, db *sql.DB, opts ...Option) (*Store, error) {
+	s, err := guest(ctx, sqlx.NewDb(db, "sqlite"), apply(opts))
+	if err != nil {
+		return nil, &store.Error{Op: "open", Err: fmt.Errorf("the application's database: %w", explain(err))}
+	}
+	return s, nil
+}
+
+func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
+	cfg := sqlstore.Config{
+		Reader: db, Writer: db, Shared: true,
+		Explain: explain, Busy: busy, BusyTimeout: o.busyTimeout, PollInterval: o.pollInterval,
+	}
+	var path string
+	err := db.GetContext(ctx, &path, `SELECT coalesce(file, '') FROM pragma_database_list WHERE name = 'main'`)
+	if err != nil {
+		return nil, err
+	}
+	close := func() error { return nil }
+	if path != "" { // it is not in memory
+		lock := filelock.New(path + ".lock")
+		if err := lock.Lock(ctx); err != nil {
+			return nil, fmt.Errorf("lock file: %w", err)
+		}
+		defer lock.Unlock()
+		intact, err := watchFile(path)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Turn, cfg.Intact, close = lock, intact, lock.Close
+	}
+	s := &Store{Store: sqlstore.New(cfg), writer: db}
+	s.close = sync.OnceValue(func() error {
+		s.Store.Close()
+		return close()
+	})
+	if err := s.Patiently(ctx, func() error { return adopt(ctx, db, o) }); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// adopt brings the tables and settings in the application's database up to date.
+func adopt(ctx context.Context, db *sqlx.DB, o options) error {
+	current, err := upToDate(ctx, db)
+	if err != nil {
+		return err
+	}
+	if !current {
+		if err := migrate(ctx, db.DB); err != nil {
+			return err
+		}
+	}
+	return setHistory(ctx, db, db, o)
+}
