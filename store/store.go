@@ -141,6 +141,9 @@ type Resealer interface {
 	// under the same revision. What rewrite returns unchanged is not written. It is no change of the config.
 	RewriteHistory(ctx context.Context, id string, rewrite func(Version) (json.RawMessage, error)) error
 
+	// Kept returns the IDs that have a history, those of deleted configs among them.
+	Kept(ctx context.Context) ([]string, error)
+
 	// Scrub clears what overwritten and deleted configs have left in the store's files, as far as the store can.
 	Scrub(ctx context.Context) error
 }

@@ -47,8 +47,8 @@ func Canonical(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if first := bytes.TrimLeft(b, " \t\r\n"); first[0] != '{' {
-		return nil, &Error{Reason: "a JSON object is needed, this is " + kindName(first[0])}
+	if err := needObject(b); err != nil {
+		return nil, err
 	}
 	if canonical {
 		return b, nil
@@ -355,4 +355,19 @@ func (s *scanner) known(base int, seen *map[string]struct{}, name []byte) bool {
 	}
 	(*seen)[string(name)] = struct{}{}
 	return false
+}
+
+// CheckLenient reports whether b is one JSON object within the limits, where a name may stand twice.
+func CheckLenient(b []byte) error {
+	if _, err := scan(b, false); err != nil {
+		return err
+	}
+	return needObject(b)
+}
+
+func needObject(b []byte) error {
+	if first := bytes.TrimLeft(b, " \t\r\n")[0]; first != '{' {
+		return &Error{Reason: "a JSON object is needed, this is " + kindName(first)}
+	}
+	return nil
 }

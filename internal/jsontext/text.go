@@ -1,6 +1,8 @@
 package jsontext
 
 import (
+	"bytes"
+	"iter"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -225,3 +227,54 @@ func AppendIndented(dst, b []byte) []byte {
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// Members yields the names and values of the checked object b, in order; the values are parts of b.
+func Members(b []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		i := bytes.IndexByte(b, '{') + 1
+		for {
+			for isSpace(b[i]) || b[i] == ',' {
+				i++
+			}
+			if b[i] == '}' {
+				return
+			}
+			end := stringEnd(b, i)
+			name := decode(b[i+1 : end-1])
+			for i = end; isSpace(b[i]) || b[i] == ':'; i++ {
+			}
+			start := i
+			i = valueEnd(b, i)
+			if !yield(name, b[start:i]) {
+				return
+			}
+		}
+	}
+}
+
+// valueEnd returns the index behind the value that starts at i of the checked text b.
+func valueEnd(b []byte, i int) int {
+	depth := 0
+	for {
+		switch b[i] {
+		case '"':
+			i = stringEnd(b, i) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		i++
+		if depth == 0 && (b[i] == ',' || b[i] == '}' || b[i] == ']' || isSpace(b[i])) {
+			return i
+		}
+	}
+}
+
+// Unquote returns what the checked JSON string b says, and false if b is no string.
+func Unquote(b []byte) (string, bool) {
+	if b[0] != '"' {
+		return "", false
+	}
+	return decode(b[1 : len(b)-1]), true
+}

@@ -79,6 +79,7 @@ UNION ALL
 SELECT config, revision, updated_at, configured FROM plugin_configs AS c WHERE plugin_id = ?1
    AND NOT EXISTS (SELECT 1 FROM plugin_config_history AS h WHERE h.plugin_id = ?1 AND h.revision = c.revision)
 ORDER BY revision DESC LIMIT ?2`
+	keptSQL    = `SELECT DISTINCT plugin_id FROM plugin_config_history ORDER BY plugin_id`
 	rewriteSQL = `UPDATE plugin_config_history SET config = ? WHERE plugin_id = ? AND revision = ?`
 	sinceSQL   = `SELECT plugin_id, revision, configured FROM plugin_configs WHERE revision > ? ORDER BY revision`
 	lastSQL    = `SELECT coalesce(max(revision), 0) FROM plugin_configs`
@@ -266,6 +267,19 @@ func (s *Store) Configured(ctx context.Context) ([]string, error) {
 	})
 	if err != nil {
 		return nil, failed("configured", "", err)
+	}
+	return ids, nil
+}
+
+// Kept returns the IDs that have a history, those of deleted configs among them.
+func (s *Store) Kept(ctx context.Context) ([]string, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, failed("kept", "", err)
+	}
+	defer s.end()
+	var ids []string
+	if err := s.cfg.Reader.SelectContext(s.inDriver(ctx), &ids, keptSQL); err != nil {
+		return nil, failed("kept", "", s.cfg.Explain(err))
 	}
 	return ids, nil
 }

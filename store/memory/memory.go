@@ -164,6 +164,16 @@ func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(stor
 	return nil
 }
 
+// Kept returns the IDs that have a history.
+func (s *Store) Kept(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &store.Error{Op: "kept", Err: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.configs)), nil
+}
+
 // Scrub does nothing: what is overwritten is gone.
 func (s *Store) Scrub(ctx context.Context) error { return ctx.Err() }
 

@@ -1,0 +1,81 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// History returns the states that the config of id was in, newest first, the current one included, at most limit of them (0: all that
+// are kept), their secrets opened. A state that cannot be read or opened has its Err set. The store must be a store.Historian, else the
+// error is errors.ErrUnsupported.
+func (r *Registry) History(ctx context.Context, id string, limit int) ([]store.Version, error) {
+	versions, err := store.History(ctx, r.st, id, limit)
+	if err != nil {
+		return nil, err
+	}
+	for i := range versions {
+		v := &versions[i]
+		if !v.Configured || v.Err != nil {
+			continue
+		}
+		opened, err := r.opened(v.Record)
+		if err != nil {
+			v.Config, v.Err = nil, err
+			continue
+		}
+		v.Record = opened
+	}
+	return versions, nil
+}
+
+// Rollback saves the config that id had at an earlier revision again, as SaveConfig would: validated against today's schema, and as a new
+// revision, so that it can be undone like any save. Rolling back to a deletion deletes. A revision that is not in the history is
+// store.ErrNotFound.
+func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision) (store.Record, error) {
+	versions, err := r.History(ctx, id, 0)
+	if err != nil {
+		return store.Record{}, err
+	}
+	for _, v := range versions {
+		switch {
+		case v.Revision != to:
+		case v.Err != nil:
+			return store.Record{}, v.Err
+		case !v.Configured:
+			return nothing(id), r.DeleteConfig(ctx, id)
+		default:
+			return r.SaveConfig(ctx, id, v.Config)
+		}
+	}
+	return store.Record{}, fault(id, "the history", fmt.Errorf("%w at revision %q", store.ErrNotFound, string(to)))
+}
+
+// pollInterval is how often Watch looks at a store that cannot tell of changes itself.
+const pollInterval = 250 * time.Millisecond
+
+// Watch yields the changes of stored configs made after the call, by this process or another, each once it is durable, and keeps the
+// configured flags of the registered plugins in step: a change is in the flag when it is yielded. Quick changes of one ID may come as
+// one. An error that does not end it is yielded beside a zero Change. It ends when ctx does, with the context's error, or when the loop
+// is left. A store that is no store.Watcher is asked for all its configs four times a second.
+//
+// The loop must run for the flags to be kept in step; Sync does it once.
+func (r *Registry) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
+	changes := store.Watch(ctx, r.st, pollInterval)
+	return func(yield func(store.Change, error) bool) {
+		if err := r.Sync(ctx); err != nil && ctx.Err() == nil && !yield(store.Change{}, err) {
+			return
+		}
+		for c, err := range changes {
+			if err == nil {
+				r.look(ctx, c.ID)
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}

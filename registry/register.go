@@ -1,0 +1,299 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// ManagerOption changes how a manager is registered.
+type ManagerOption func(*registration)
+
+type registration struct {
+	displayName      string
+	withoutDiscovery bool
+}
+
+// WithDisplayName gives a category its name for people. An empty name is none.
+func WithDisplayName(name string) ManagerOption {
+	return func(reg *registration) { reg.displayName = name }
+}
+
+// WithoutDiscovery registers a manager without asking it for its plugins; Refresh does that later.
+func WithoutDiscovery() ManagerOption {
+	return func(reg *registration) { reg.withoutDiscovery = true }
+}
+
+// RegisterManager registers the manager of a category and discovers its plugins, which it returns. It replaces what the category had:
+// its manager, its display name and its plugins. Configs that are stored stay, and their plugins are found configured.
+//
+// The manager is asked outside every lock, the store once for all configured flags; then all is published at once.
+//
+// A *DiscoveryError comes beside the plugins that were registered and tells of those that were not, and of sources that failed. Another
+// error, as when the manager finds nothing but an error, panics, or the store cannot be read, leaves the category as it was.
+func (r *Registry) RegisterManager(ctx context.Context, category string, m Manager, opts ...ManagerOption) ([]Plugin, error) {
+	if err := checkCategory(category); err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return nil, fmt.Errorf("registry: category %q: the manager is nil", category)
+	}
+	var reg registration
+	for _, opt := range opts {
+		opt(&reg)
+	}
+	c := r.begin(category, m, reg.displayName)
+	if reg.withoutDiscovery {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.publish(c)
+		return nil, nil
+	}
+	return r.discover(ctx, c)
+}
+
+// Refresh asks the managers of the given categories, or of all without any, for their plugins again. A plugin that has gone leaves the
+// list; its config stays stored. The errors are those of RegisterManager, joined; a category that fails stays as it was and does not
+// keep the others from being refreshed.
+func (r *Registry) Refresh(ctx context.Context, categories ...string) error {
+	if len(categories) == 0 {
+		categories = r.Categories()
+	}
+	var errs []error
+	for _, name := range categories {
+		known := r.now.Load().categories[name]
+		if known == nil {
+			errs = append(errs, fmt.Errorf("registry: refresh %q: %w", name, ErrUnknownCategory))
+			continue
+		}
+		if _, err := r.discover(ctx, r.begin(name, known.manager, known.displayName)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// begin makes the category that a discovery is to fill.
+func (r *Registry) begin(name string, m Manager, displayName string) *category {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tickets++
+	return &category{name: name, displayName: displayName, manager: m, ticket: r.tickets}
+}
+
+// discover fills c and publishes it.
+func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) {
+	infos, err := ask(ctx, c.manager)
+	if err != nil && len(infos) == 0 {
+		return nil, fmt.Errorf("registry: category %q: its manager failed and found no plugins: %w", c.name, err)
+	}
+	failed := &DiscoveryError{Category: c.name}
+	if err != nil {
+		failed.Failures = append(failed.Failures, err)
+	}
+	found := r.examine(ctx, c, infos, failed)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
+	}
+
+	pending := r.flags.begin()
+	defer r.flags.end(pending)
+	configured, err := r.st.Configured(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("registry: category %q: asking the store which plugins are configured: %w", c.name, err)
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current := r.now.Load().categories[c.name]; current != nil && current.ticket > c.ticket {
+		return r.appendPlugins(nil, current), nil // a discovery begun later was faster
+	}
+	c.fill(found, r.now.Load(), failed)
+	c.setFlags(configured)
+	r.flags.mu.Lock()
+	defer r.flags.mu.Unlock()
+	for id, is := range pending.changed {
+		if n, ok := c.numberOf(id); ok {
+			c.flags[n].Store(is)
+		}
+	}
+	r.publish(c)
+	if len(failed.Failures) > 0 {
+		return r.appendPlugins(nil, c), failed
+	}
+	return r.appendPlugins(nil, c), nil
+}
+
+// ask calls Discover and takes a panic for an error.
+func ask(ctx context.Context, m Manager) (infos []Info, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			infos, err = nil, fmt.Errorf("it panicked: %v", p)
+		}
+	}()
+	return m.Discover(ctx)
+}
+
+// found is a plugin that was discovered, with its schema.
+type found struct {
+	plugin Plugin
+	schema *schemaState
+}
+
+// examine checks the names and gets the schemas of what was discovered.
+func (r *Registry) examine(ctx context.Context, c *category, infos []Info, failed *DiscoveryError) []found {
+	all := make([]found, 0, len(infos))
+	seen := make(map[string]struct{}, len(infos))
+	schemas := interner{r, map[uint64]*schemaState{}}
+	for i := range infos {
+		info := &infos[i]
+		if err := checkName(c.name, info.Name); err != nil {
+			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %d: %w", i+1, err))
+			continue
+		}
+		if _, twice := seen[info.Name]; twice {
+			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %q: the manager found the name twice; the first stays", info.Name))
+			continue
+		}
+		seen[info.Name] = struct{}{}
+		all = append(all, describe(ctx, c, info, schemas))
+	}
+	return all
+}
+
+// describe makes the metadata of one plugin.
+func describe(ctx context.Context, c *category, info *Info, schemas interner) found {
+	f := found{plugin: Plugin{
+		Category: c.name, Name: info.Name, Title: info.Name, Description: info.Description, Version: info.Version,
+		ExecutionMode: info.ExecutionMode, Resources: info.Resources.clone(),
+	}}
+	p := &f.plugin
+	if info.Title != "" {
+		p.Title = info.Title
+	}
+	if p.ExecutionMode == "" {
+		p.ExecutionMode = InProcess
+	}
+	raw, err := askSchema(ctx, c.manager, info.Name)
+	if err != nil {
+		p.SchemaErr = fmt.Errorf("plugin %q: its schema could not be looked up: %w", p.ID(), err)
+		return f
+	}
+	f.schema = schemas.intern(raw)
+	p.Schema = f.schema.raw
+	if f.schema.err != nil {
+		p.SchemaErr = fmt.Errorf("plugin %q: %w", p.ID(), f.schema.err)
+		p.Schema, f.schema = nil, nil
+		return f
+	}
+	if f.schema.title != "" {
+		p.Title = f.schema.title
+	}
+	if f.schema.hasDescription {
+		p.Description = f.schema.description
+	}
+	return f
+}
+
+// askSchema calls ConfigSchema and takes a panic for an error.
+func askSchema(ctx context.Context, m Manager, name string) (raw json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			raw, err = nil, fmt.Errorf("the manager panicked: %v", p)
+		}
+	}()
+	return m.ConfigSchema(ctx, name)
+}
+
+// fill puts into c what was found, but for plugins whose ID is another category's.
+func (c *category) fill(all []found, now *snapshot, failed *DiscoveryError) {
+	c.plugins = make([]Plugin, 0, len(all))
+	c.schemas = make([]*schemaState, 0, len(all))
+	c.index = make(map[string]int32, len(all))
+	distinct := map[*schemaState]struct{}{}
+	for i := range all {
+		p := &all[i].plugin
+		if other, taken := now.taken(c.name, p.Name); taken {
+			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %q: %w: %q is a plugin of category %q, which stays; rename one of them",
+				p.Name, ErrIDConflict, p.ID(), other))
+			continue
+		}
+		c.index[p.Name] = int32(len(c.plugins))
+		c.plugins = append(c.plugins, *p)
+		c.schemas = append(c.schemas, all[i].schema)
+		c.sharing = c.sharing || p.Resources.shared()
+		if s := all[i].schema; s != nil {
+			if _, ok := distinct[s]; !ok {
+				distinct[s] = struct{}{}
+				c.distinct = append(c.distinct, s)
+			}
+		}
+	}
+	c.flags = make([]atomic.Bool, len(c.plugins))
+}
+
+// numberOf returns which plugin of c has that ID.
+func (c *category) numberOf(id string) (int, bool) {
+	if len(id) <= len(c.name) || id[len(c.name)] != '_' || !strings.HasPrefix(id, c.name) {
+		return 0, false
+	}
+	n, ok := c.index[id[len(c.name)+1:]]
+	return int(n), ok
+}
+
+// setFlags sets the flags of the plugins that are configured.
+func (c *category) setFlags(configured []string) {
+	for _, id := range configured {
+		if n, ok := c.numberOf(id); ok {
+			c.flags[n].Store(true)
+		}
+	}
+}
+
+// publish makes c visible. The caller holds r.mu.
+func (r *Registry) publish(c *category) {
+	now := r.now.Load()
+	for _, s := range c.distinct {
+		r.keep(s)
+	}
+	if old := now.categories[c.name]; old != nil {
+		for _, s := range old.distinct {
+			r.release(s)
+		}
+	}
+	r.now.Store(now.with(c))
+}
+
+func checkCategory(category string) error {
+	switch {
+	case category == "":
+		return errors.New("registry: a category needs a name")
+	case !utf8.ValidString(category):
+		return fmt.Errorf("registry: the category %q is not valid UTF-8", category)
+	case strings.IndexByte(category, 0) >= 0:
+		return fmt.Errorf("registry: the category %q contains a NUL character", category)
+	case len(category)+2 > store.MaxID:
+		return fmt.Errorf("registry: the category %q… is too long: a plugin ID has at most %d bytes", category[:32], store.MaxID)
+	}
+	return nil
+}
+
+func checkName(category, name string) error {
+	if name == "" {
+		return fmt.Errorf("%w: a plugin needs a name", store.ErrInvalidID)
+	}
+	if err := store.CheckID(category + "_" + name); err != nil {
+		if len(name) > 64 {
+			name = name[:64] + "…"
+		}
+		return fmt.Errorf("the name %s cannot be used: its ID would not do: %w", strconv.Quote(name), err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package registry
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// Registry knows the plugin systems of an application, their plugins, and what each plugin is configured with. Make it with New. All
+// methods may be called by any number of goroutines at once.
+type Registry struct {
+	st              store.Store
+	log             *slog.Logger
+	aead            AEAD
+	plaintext       bool // secrets may be stored in plain text
+	strict          bool // no save without a usable schema
+	withoutChecking bool
+
+	now         atomic.Pointer[snapshot] // what readers see
+	schemaNotes atomic.Bool              // a schema was found faulty when it was compiled
+
+	mu      sync.Mutex // guards what follows, and the replacing of now
+	tickets uint64     // drawn by each discovery when it begins: the one begun last counts
+	schemas map[uint64]*schemaState
+	flags   flags
+}
+
+// Option changes how a registry works.
+type Option func(*Registry)
+
+// WithLogger makes the registry log to l what it works around: schemas that cannot be enforced. Without it nothing is logged. No value
+// of a config is ever logged.
+func WithLogger(l *slog.Logger) Option {
+	return func(r *Registry) {
+		if l != nil {
+			r.log = l
+		}
+	}
+}
+
+// WithSecrets makes the registry seal the secret fields of configs with a before they are stored. See package secret for keys.
+func WithSecrets(a AEAD) Option { return func(r *Registry) { r.aead = a } }
+
+// WithPlaintextSecrets allows secret fields to be stored in plain text where WithSecrets is not given, for data that somebody else
+// protects.
+func WithPlaintextSecrets() Option { return func(r *Registry) { r.plaintext = true } }
+
+// WithStrictSchemas refuses to save the config of a registered plugin whose schema cannot be used to validate it. Without it such a
+// config is saved unvalidated.
+func WithStrictSchemas() Option { return func(r *Registry) { r.strict = true } }
+
+// WithoutValidation saves configs without checking them against their schemas.
+func WithoutValidation() Option { return func(r *Registry) { r.withoutChecking = true } }
+
+// New returns a registry without plugins that keeps configs in st. It does no I/O, and st stays the caller's to close.
+func New(st store.Store, opts ...Option) *Registry {
+	r := &Registry{st: st, log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}}
+	r.now.Store(&snapshot{})
+	for _, opt := range opts {
+		opt(r)
+	}
+	return r
+}

@@ -1,0 +1,141 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/pluginregistry/pluginregistry/internal/jsontext"
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// Validate checks a config as SaveConfig would, and stores nothing. The plugin must be registered, else the error is ErrUnknownPlugin. A
+// config whose plugin has no usable schema is valid, unless the registry has WithStrictSchemas. The error is a *ValidationError with
+// every issue, store.ErrInvalidConfig or ErrUnusableSchema.
+func (r *Registry) Validate(id string, config any) error {
+	c, n := r.now.Load().find(id)
+	if c == nil {
+		return fault(id, "validating the config", ErrUnknownPlugin)
+	}
+	text, err := encode(id, config)
+	if err != nil {
+		return err
+	}
+	return r.validate(id, c.schemas[n], text)
+}
+
+// validate checks a config in canonical text, secrets open, against the schema s of id.
+func (r *Registry) validate(id string, s *schemaState, text json.RawMessage) error {
+	if r.withoutChecking {
+		return nil
+	}
+	if s == nil {
+		if p, known := r.Plugin(id); known && r.strict {
+			return fault(id, "the config", fmt.Errorf("%w: %w", ErrUnusableSchema, p.SchemaErr))
+		}
+		return nil
+	}
+	compiled := r.use(s, id)
+	if !compiled.Usable() {
+		if r.strict {
+			return fault(id, "the config", fmt.Errorf("%w: %w", ErrUnusableSchema, compiled.Err()))
+		}
+		return nil
+	}
+	found := compiled.Validate(text)
+	if len(found) == 0 {
+		return nil
+	}
+	issues := make([]Issue, len(found))
+	for i, f := range found {
+		issues[i] = Issue(f)
+	}
+	return &ValidationError{ID: id, Issues: issues}
+}
+
+// Check validates what is stored for a plugin against today's schema: after an upgrade it may no longer fit. Nothing stored is nil. The
+// errors are those of LoadConfig and Validate.
+//
+// If it does not fit and the plugin's manager is a Migrator, the manager is asked for the config in today's form; that is validated and
+// saved, if nobody has saved meanwhile, and Check then returns nil. A migration that fails leaves the config as it was and is reported
+// beside the *ValidationError.
+func (r *Registry) Check(ctx context.Context, id string) error {
+	for {
+		c, n := r.now.Load().find(id)
+		if c == nil {
+			return fault(id, "checking the config", ErrUnknownPlugin)
+		}
+		rec, err := r.LoadConfig(ctx, id)
+		if err != nil || rec.Revision == store.Absent {
+			return err
+		}
+		misfit := r.validate(id, c.schemas[n], rec.Config)
+		m, ok := c.manager.(Migrator)
+		if misfit == nil || !ok || !errors.As(misfit, new(*ValidationError)) {
+			return misfit
+		}
+		config, err := migrate(ctx, m, c.plugins[n].Name, rec.Config)
+		if err == nil {
+			_, err = r.SaveConfig(ctx, id, config, IfRevision(rec.Revision))
+		}
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return errors.Join(misfit, fault(id, "migrating the config", err))
+		}
+		return nil
+	}
+}
+
+// migrate calls MigrateConfig and takes a panic for an error.
+func migrate(ctx context.Context, m Migrator, name string, old json.RawMessage) (config json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil { // its text may quote the config
+			config, err = nil, fmt.Errorf("the manager panicked with a %T", p)
+		}
+	}()
+	return m.MigrateConfig(ctx, name, old)
+}
+
+// CheckAll checks every plugin that is registered when it begins, in the order of Plugins, and yields each ID with what Check returns.
+// One plugin's error does not keep the others from being checked. It ends when ctx does, with the context's error beside the ID that
+// was next.
+func (r *Registry) CheckAll(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, c := range r.now.Load().order {
+			for n := range c.plugins {
+				id := c.plugins[n].ID()
+				if err := ctx.Err(); err != nil {
+					yield(id, err)
+					return
+				}
+				if !yield(id, r.Check(ctx, id)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// EffectiveConfig returns what LoadConfig does, laid over the defaults of the plugin's schema: those of nested objects, through local
+// $ref and allOf, and of the items that arrays have; not those of oneOf, anyOf and if branches, as it is not told which one counts. A
+// default that breaks its own schema is left out. Only what was saved is stored, so a new default reaches every config.
+func (r *Registry) EffectiveConfig(ctx context.Context, id string) (store.Record, error) {
+	rec, err := r.LoadConfig(ctx, id)
+	if err != nil {
+		return rec, err
+	}
+	s := r.schemaState(id)
+	if s == nil {
+		return rec, nil
+	}
+	config, err := jsontext.Parse(rec.Config)
+	if err != nil {
+		return store.Record{}, fault(id, "the config", err)
+	}
+	rec.Config = r.use(s, id).WithDefaults(config).Append(nil)
+	return rec, nil
+}

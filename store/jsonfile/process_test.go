@@ -1,0 +1,225 @@
+package jsonfile
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// The test binary is also the program that the tests start, and kill, as another process: childEnv says what it is to do in
+// which directory.
+const (
+	childEnv = "PLUGINREGISTRY_JSONFILE_CHILD"
+	dirEnv   = "PLUGINREGISTRY_JSONFILE_DIR"
+)
+
+var children = map[string]func(s *Store) error{
+	"save forever": saveForever,
+	"count":        count,
+	"small files":  saveWithSmallFiles,
+}
+
+func TestMain(m *testing.M) {
+	child, ok := children[os.Getenv(childEnv)]
+	if !ok {
+		os.Exit(m.Run())
+	}
+	s, err := Open(os.Getenv(dirEnv))
+	if err == nil {
+		err = child(s)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func childCommand(t *testing.T, dir, what string) *exec.Cmd {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Skip("the test binary cannot be started again: ", err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe)
+	cmd.Env = append(os.Environ(), childEnv+"="+what, dirEnv+"="+dir)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// long tells whether there is time for many rounds.
+func long() bool { return os.Getenv("PLUGINREGISTRY_LONG") == "1" }
+
+func number(ctx context.Context, s *Store, id string) (int, store.Revision, error) {
+	rec, err := s.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, store.Absent, nil
+	}
+	if err != nil {
+		return 0, "", err
+	}
+	var config struct{ N int }
+	err = rec.Decode(&config)
+	return config.N, rec.Revision, err
+}
+
+// numbered is a config large enough to be killed in.
+func numbered(n int) json.RawMessage {
+	return fmt.Appendf(nil, `{"n":%d,"pad":%q}`, n, strings.Repeat("x", 64<<10))
+}
+
+// saveForever saves a number alone and in a batch, and says so when each is saved.
+func saveForever(s *Store) error {
+	ctx := context.Background()
+	n, _, err := number(ctx, s, "single")
+	if err != nil {
+		return err
+	}
+	for {
+		n++
+		if _, err := s.Put(ctx, "single", numbered(n), store.Any); err != nil {
+			return err
+		}
+		fmt.Println("single", n)
+		puts := make([]store.Put, 3)
+		for i := range puts {
+			puts[i] = store.Put{ID: "batch_" + strconv.Itoa(i), Config: numbered(n), Match: store.Any}
+		}
+		if _, err := s.PutAll(ctx, puts); err != nil {
+			return err
+		}
+		fmt.Println("batch", n)
+	}
+}
+
+// A killed process loses nothing that it said was saved, tears no file, and leaves no half of a batch.
+func TestKilled(t *testing.T) {
+	rounds := 15
+	if long() {
+		rounds = 200
+	}
+	dir := t.TempDir()
+	s := openTest(t, dir) // open all the time: it sees what each dead process left
+	for round := range rounds {
+		cmd := childCommand(t, dir, "save forever")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		said := map[string]int{}
+		lines := bufio.NewScanner(out)
+		for left := 1 + rand.IntN(4); lines.Scan(); left-- {
+			what, n, _ := strings.Cut(lines.Text(), " ")
+			said[what], _ = strconv.Atoi(n)
+			if left == 0 {
+				// Now it is somewhere in its next save.
+				for range rand.IntN(20_000) {
+					_ = rand.Uint64()
+				}
+				_ = cmd.Process.Kill()
+			}
+		}
+		_ = cmd.Wait()
+		if said["single"] == 0 {
+			t.Fatal("the process has saved nothing")
+		}
+		single, _, err := number(t.Context(), s, "single")
+		if err != nil || single != said["single"] && single != said["single"]+1 {
+			t.Fatalf("round %d: %d was said to be saved, there is %d, %v", round, said["single"], single, err)
+		}
+		batch, _, err := number(t.Context(), s, "batch_0")
+		if err != nil || batch < said["batch"] {
+			t.Fatalf("round %d: batch %d was said to be saved, there is %d, %v", round, said["batch"], batch, err)
+		}
+		for _, id := range []string{"batch_1", "batch_2"} {
+			if n, _, err := number(t.Context(), s, id); err != nil || n != batch {
+				t.Fatalf("round %d: half a batch: %d and %d, %v", round, batch, n, err)
+			}
+		}
+	}
+	openTest(t, dir)
+	if left := names(t, dir); slices.ContainsFunc(left, atomicfile.IsTemp) || slices.Contains(left, journalName) {
+		t.Errorf("left over: %q", left)
+	}
+}
+
+const turnsEnv = "PLUGINREGISTRY_JSONFILE_TURNS"
+
+// count adds 1 to a counter, again and again, as a caller should: read, save with the revision, on a conflict once more.
+func count(s *Store) error {
+	ctx := context.Background()
+	turns, err := strconv.Atoi(os.Getenv(turnsEnv))
+	if err != nil {
+		return err
+	}
+	for turns > 0 {
+		n, rev, err := number(ctx, s, "counter")
+		if err != nil {
+			return err
+		}
+		_, err = s.Put(ctx, "counter", fmt.Appendf(nil, `{"n":%d}`, n+1), rev)
+		switch {
+		case err == nil:
+			turns--
+		case !errors.Is(err, store.ErrConflict):
+			return err
+		}
+	}
+	return s.Close()
+}
+
+func TestProcessesCount(t *testing.T) {
+	processes, turns := 4, 15
+	if long() {
+		processes, turns = 8, 200
+	}
+	dir := t.TempDir()
+	var started []*exec.Cmd
+	for range processes {
+		cmd := childCommand(t, dir, "count")
+		cmd.Env = append(cmd.Env, turnsEnv+"="+strconv.Itoa(turns))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		started = append(started, cmd)
+	}
+	for _, cmd := range started {
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n, _, err := number(t.Context(), openTest(t, dir), "counter"); err != nil || n != processes*turns {
+		t.Errorf("%d processes counted %d times each to %d, %v", processes, turns, n, err)
+	}
+	wantNames(t, dir, "counter.json")
+}
+
+// A file that the system does not let grow, as on a full disk, is an error, and the old one stays.
+func TestFileCannotGrow(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir)
+	put(t, s, "x", `{"old":1}`)
+	cmd := childCommand(t, dir, "small files")
+	out, err := cmd.Output()
+	if strings.HasPrefix(string(out), "skip") {
+		t.Skip(string(out))
+	}
+	if err != nil || string(out) != "ok" {
+		t.Errorf("the process says %q, %v", out, err)
+	}
+	wantConfig(t, s, "x", `{"after":1}`)
+	wantNames(t, dir, "x.json")
+}

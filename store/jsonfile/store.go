@@ -1,0 +1,335 @@
+package jsonfile
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
+	"github.com/pluginregistry/pluginregistry/internal/filelock"
+	"github.com/pluginregistry/pluginregistry/internal/filename"
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+const lockName = ".pluginregistry.lock"
+
+// Store is a store in one directory. It is a store.Store, store.Batcher and store.Watcher, and does what they promise.
+type Store struct {
+	dir  directory
+	lock *filelock.Lock
+	poll time.Duration
+
+	closing   chan struct{} // closed first, so that watches end
+	closeOnce sync.Once
+	mu        sync.RWMutex // held for reading while a method runs
+	closed    bool
+}
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Batcher = (*Store)(nil)
+	_ store.Watcher = (*Store)(nil)
+)
+
+// directory is what the store does to its directory; it is an *atomicfile.Dir.
+type directory interface {
+	Lstat(name string) (fs.FileInfo, error)
+	Open(name string) (*os.File, error)
+	Names() ([]string, error)
+	Stage(data []byte) (temp string, info fs.FileInfo, err error)
+	Rename(from, to string) error
+	Link(from, to string) error
+	Remove(name string) error
+	Sync() error
+	Close() error
+}
+
+// Option is a choice for Open.
+type Option func(*Store)
+
+// WithPollInterval sets how often Watch looks for changes. The default is 250 ms; it must be more than 0.
+func WithPollInterval(d time.Duration) Option { return func(s *Store) { s.poll = d } }
+
+// Open opens the store in dir, which it makes, with its parents, if it is missing. It finishes or clears away what a killed process
+// left, unless another process is writing. The error is a *store.Error around what the system said.
+func Open(dir string, opts ...Option) (*Store, error) {
+	s, err := open(dir, opts)
+	if err != nil {
+		return nil, &store.Error{Op: "open", Err: err}
+	}
+	return s, nil
+}
+
+func open(dir string, opts []Option) (*Store, error) {
+	s := &Store{poll: 250 * time.Millisecond, closing: make(chan struct{})}
+	for _, opt := range opts {
+		opt(s)
+	}
+	if s.poll <= 0 {
+		return nil, fmt.Errorf("the poll interval is %v, it must be more than 0", s.poll)
+	}
+	if dir == "" {
+		return nil, errors.New("the path of the directory is empty")
+	}
+	path, err := filepath.Abs(dir) // the process may change its directory later
+	if err != nil {
+		return nil, err
+	}
+	d, err := atomicfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := d.Lstat(lockName); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s in %s is %s, not a file to lock", lockName, path, kind(info.Mode())), d.Close())
+	}
+	s.dir = d
+	s.lock = filelock.New(filepath.Join(path, lockName))
+	s.tidy()
+	return s, nil
+}
+
+// tidy finishes a batch and removes temporary files, if they are a dead process's. What goes wrong here goes wrong again, and is
+// told, when a method needs it.
+func (s *Store) tidy() {
+	if ok, err := s.lock.TryLock(); !ok || err != nil {
+		return
+	}
+	defer s.lock.Unlock()
+	if s.finishBatch() != nil {
+		return
+	}
+	names, err := s.dir.Names()
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if atomicfile.IsTemp(name) {
+			_ = s.dir.Remove(name)
+		}
+	}
+}
+
+// Close waits for the calls that are running and closes the store: its methods then return store.ErrClosed, and watches end with it.
+// Closing again does nothing.
+func (s *Store) Close() error {
+	var err error
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.closed = true
+		err = errors.Join(s.dir.Close(), s.lock.Close())
+	})
+	if err != nil {
+		return &store.Error{Op: "close", Err: err}
+	}
+	return nil
+}
+
+// reading runs f while the store is open and no batch is half done.
+func (s *Store) reading(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return store.ErrClosed
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	return f()
+}
+
+// writing runs f while the store is open and nobody else, in any process, writes.
+func (s *Store) writing(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return store.ErrClosed
+	}
+	return s.locked(ctx, f)
+}
+
+// locked runs f under the lock, with no batch half done.
+func (s *Store) locked(ctx context.Context, f func() error) error {
+	if err := s.lock.Lock(ctx); err != nil {
+		return fmt.Errorf("locking the directory: %w", err)
+	}
+	defer s.lock.Unlock() // the write is done, whatever becomes of the lock: closing the file lets go of it in any case
+	if err := s.finishBatch(); err != nil {
+		return err
+	}
+	return f()
+}
+
+// Get returns the config of id. See store.Store. Besides its errors there is what the system says when a file cannot be read.
+func (s *Store) Get(ctx context.Context, id string) (store.Record, error) {
+	rec, err := s.get(ctx, id)
+	if err != nil {
+		return store.Record{}, &store.Error{Op: "get", ID: id, Err: err}
+	}
+	return rec, nil
+}
+
+func (s *Store) get(ctx context.Context, id string) (rec store.Record, err error) {
+	if err := store.CheckID(id); err != nil {
+		return store.Record{}, err
+	}
+	err = s.reading(ctx, func() error {
+		f, err := s.find(id)
+		switch {
+		case err != nil:
+			return err
+		case f.bad != nil:
+			return fmt.Errorf("%w: file %q: %w", store.ErrCorrupt, f.name, f.bad)
+		case f.revision == store.Absent:
+			return store.ErrNotFound
+		}
+		rec = f.record(id)
+		return nil
+	})
+	return rec, err
+}
+
+// Put saves config under id. See store.Store. An ID whose file name would be too long is store.ErrInvalidID too. Besides its errors
+// there is what the system says when a file cannot be read or written, as syscall.ENOSPC for a full disk.
+func (s *Store) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
+	rec, err := s.put(ctx, id, config, match)
+	if err != nil {
+		return store.Record{}, &store.Error{Op: "put", ID: id, Err: err}
+	}
+	return rec, nil
+}
+
+func (s *Store) put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (rec store.Record, err error) {
+	if err := store.CheckID(id); err != nil {
+		return store.Record{}, err
+	}
+	canonical, err := store.Canonical(config)
+	if err != nil {
+		return store.Record{}, err
+	}
+	err = s.writing(ctx, func() error {
+		f, err := s.find(id)
+		if err != nil {
+			return err
+		}
+		if err := store.Match(match, f.revision); err != nil {
+			return err
+		}
+		if f.holds(canonical) {
+			rec = f.record(id)
+			return nil
+		}
+		w, err := s.stage(f, canonical)
+		if err != nil {
+			return err
+		}
+		if err := s.place(w.move); err != nil {
+			_ = s.dir.Remove(w.move.Temp)
+			return err
+		}
+		rec = w.record(id)
+		return s.dir.Sync()
+	})
+	if err != nil {
+		return store.Record{}, err
+	}
+	return rec, nil
+}
+
+// Delete removes the config of id. See store.Store. If it could not be read, its bytes are kept aside.
+func (s *Store) Delete(ctx context.Context, id string, match store.Revision) error {
+	if err := s.delete(ctx, id, match); err != nil {
+		return &store.Error{Op: "delete", ID: id, Err: err}
+	}
+	return nil
+}
+
+func (s *Store) delete(ctx context.Context, id string, match store.Revision) error {
+	if err := store.CheckID(id); err != nil {
+		return err
+	}
+	return s.writing(ctx, func() error {
+		f, err := s.find(id)
+		if err != nil {
+			return err
+		}
+		if err := store.Match(match, f.revision); err != nil {
+			return err
+		}
+		if f.revision == store.Absent {
+			return nil
+		}
+		if err := s.removeShadowed(f); err != nil {
+			return err
+		}
+		if f.bad != nil {
+			if err := s.keepAside(f.name); err != nil {
+				return err
+			}
+		}
+		if err := s.dir.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return s.dir.Sync()
+	})
+}
+
+// Configured returns the IDs that have a file, sorted by code point. It reads the directory and opens no file. See store.Store.
+func (s *Store) Configured(ctx context.Context) ([]string, error) {
+	var ids []string
+	list := func() error {
+		names, err := s.dir.Names()
+		for _, name := range names {
+			if id, ok := idOf(name); ok {
+				ids = append(ids, id)
+			}
+		}
+		return err
+	}
+	err := s.writing(ctx, list)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		ids = nil
+		err = s.reading(ctx, list)
+	}
+	if err != nil {
+		return nil, &store.Error{Op: "configured", Err: err}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil // an ID may have a file under each of its two names
+}
+
+// idOf returns the ID whose config would be in a file of that name.
+func idOf(name string) (id string, ok bool) {
+	if id, ok = filename.Decode(name); ok {
+		return id, true
+	}
+	if !legacyNames {
+		return "", false
+	}
+	return filename.DecodeLegacy(name)
+}
+
+// holds tells whether the file says the same as the canonical text.
+func (f file) holds(canonical json.RawMessage) bool {
+	return f.config != nil && bytes.Equal(f.config, canonical)
+}
+
+func (f file) record(id string) store.Record {
+	return store.Record{ID: id, Config: f.config, Revision: f.revision, UpdatedAt: f.updated}
+}
