@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/pluginregistry/pluginregistry/store"
@@ -14,36 +15,43 @@ import (
 // some time ago, a watcher. What counts is what the store has. So a write that had its ID to itself sets the flag that it made; one that
 // had not asks the store again, one after the other; and a list that was asked for earlier yields to what was set since.
 type flags struct {
+	asking chan struct{} // holds a token from when the store is asked for all flags until they are set
+
 	mu      sync.Mutex
 	flights map[string]*flight
-	pending map[*pendingFlags]struct{}
+	changed map[string]bool // what was set since the store was asked for all flags; nil while nobody asks
 }
 
-// flight is the writes of one ID that are under way together.
+func newFlags() flags {
+	return flags{asking: make(chan struct{}, 1), flights: map[string]*flight{}}
+}
+
+// flight is the writes of one ID that are under way together, until the flag is set.
 type flight struct {
 	writers int
 	crowded bool       // there was more than one at a time
 	mu      sync.Mutex // held while asking the store and setting the flag
 }
 
-// pendingFlags is a list of flags that was asked for and not yet set, with what was set since.
-type pendingFlags struct{ changed map[string]bool }
-
-func (f *flags) begin() *pendingFlags {
+// begin waits until nobody else asks the store for all flags: two lists asked for together could be set in the wrong order. The caller
+// asks the store, sets the flags, those in changed as they are there, and calls end.
+func (f *flags) begin(ctx context.Context) error {
+	select {
+	case f.asking <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.pending == nil {
-		f.pending = map[*pendingFlags]struct{}{}
-	}
-	p := &pendingFlags{changed: map[string]bool{}}
-	f.pending[p] = struct{}{}
-	return p
+	f.changed = map[string]bool{}
+	return nil
 }
 
-func (f *flags) end(p *pendingFlags) {
+func (f *flags) end() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.pending, p)
+	f.changed = nil
+	f.mu.Unlock()
+	<-f.asking
 }
 
 // set sets the flag of id. The caller holds r.flags.mu.
@@ -51,8 +59,8 @@ func (r *Registry) set(id string, configured bool) {
 	if c, n := r.now.Load().find(id); c != nil {
 		c.flags[n].Store(configured)
 	}
-	for p := range r.flags.pending {
-		p.changed[id] = configured
+	if r.flags.changed != nil {
+		r.flags.changed[id] = configured
 	}
 }
 
@@ -63,9 +71,6 @@ func (r *Registry) takeOff(id string) *flight {
 	f := r.flags.flights[id]
 	if f == nil {
 		f = &flight{}
-		if r.flags.flights == nil {
-			r.flags.flights = map[string]*flight{}
-		}
 		r.flags.flights[id] = f
 	}
 	f.writers++
@@ -76,37 +81,46 @@ func (r *Registry) takeOff(id string) *flight {
 // land says that a write of id has ended with err, and sets the flag.
 func (r *Registry) land(ctx context.Context, id string, f *flight, configured bool, err error) {
 	r.flags.mu.Lock()
-	f.writers--
-	if f.writers == 0 {
-		delete(r.flags.flights, id)
-	}
-	if !f.crowded {
+	if !f.crowded && (err == nil || ctx.Err() == nil) {
+		defer r.flags.mu.Unlock()
 		if err == nil {
 			r.set(id, configured)
 		}
-		r.flags.mu.Unlock()
+		r.flags.leave(id, f)
 		return
 	}
 	r.flags.mu.Unlock()
+	// With others, or given up while it was perhaps being written: only the store knows. It stays in the flight until the flag is
+	// set, so that a write which begins meanwhile asks after it.
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now, unknown := r.isConfigured(context.WithoutCancel(ctx), id); unknown == nil {
-		configured = now
-	} else if err != nil {
-		return
-	}
+	now, unknown := r.isConfigured(context.WithoutCancel(ctx), id)
 	r.flags.mu.Lock()
 	defer r.flags.mu.Unlock()
-	r.set(id, configured)
+	switch {
+	case unknown == nil:
+		r.set(id, now)
+	case err == nil:
+		r.set(id, configured)
+	}
+	r.flags.leave(id, f)
 }
 
-// look sets the flag of id as the store has it now.
-func (r *Registry) look(ctx context.Context, id string) {
+// leave ends what takeOff began. The caller holds f.mu.
+func (f *flags) leave(id string, from *flight) {
+	from.writers--
+	if from.writers == 0 {
+		delete(f.flights, id)
+	}
+}
+
+// look sets the flag of id as the store has it now; if the store cannot tell, as it was told by a watcher.
+func (r *Registry) look(ctx context.Context, id string, configured bool) {
 	f := r.takeOff(id)
 	r.flags.mu.Lock()
 	f.crowded = true
 	r.flags.mu.Unlock()
-	r.land(ctx, id, f, false, errors.New("nothing was written"))
+	r.land(ctx, id, f, configured, nil)
 }
 
 func (r *Registry) isConfigured(ctx context.Context, id string) (bool, error) {
@@ -122,14 +136,13 @@ func (r *Registry) isConfigured(ctx context.Context, id string) (bool, error) {
 
 // Sync sets all configured flags as the store has them now, in one query.
 func (r *Registry) Sync(ctx context.Context) error {
-	r.mu.Lock()
-	before := r.tickets
-	r.mu.Unlock()
-	pending := r.flags.begin()
-	defer r.flags.end(pending)
+	if err := r.flags.begin(ctx); err != nil {
+		return fmt.Errorf("registry: asking the store which plugins are configured: %w", err)
+	}
+	defer r.flags.end()
 	configured, err := r.st.Configured(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("registry: asking the store which plugins are configured: %w", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,12 +160,9 @@ func (r *Registry) Sync(ctx context.Context) error {
 		}
 	}
 	for _, c := range now.order {
-		if c.ticket > before { // its discovery has asked later
-			continue
-		}
 		for n := range c.flags {
 			_, is := set[place{c, n}]
-			if later, ok := pending.changed[c.plugins[n].ID()]; ok {
+			if later, ok := r.flags.changed[c.plugins[n].ID()]; ok {
 				is = later
 			}
 			c.flags[n].Store(is)

@@ -71,7 +71,7 @@ func (r *Registry) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 		}
 		for c, err := range changes {
 			if err == nil {
-				r.look(ctx, c.ID)
+				r.look(ctx, c.ID, c.Configured)
 			}
 			if !yield(c, err) {
 				return

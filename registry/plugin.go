@@ -2,7 +2,7 @@ package registry
 
 import (
 	"encoding/json"
-	"maps"
+	"reflect"
 	"slices"
 )
 
@@ -52,10 +52,31 @@ func (r Resources) clone() Resources {
 	r.ChildPIDs = slices.Clone(r.ChildPIDs)
 	if r.Remote != nil {
 		remote := *r.Remote
-		remote.Metadata = maps.Clone(remote.Metadata)
+		remote.Metadata, _ = cloneValue(reflect.ValueOf(remote.Metadata)).Interface().(map[string]any)
 		r.Remote = &remote
 	}
 	return r
+}
+
+// cloneValue returns v with maps and slices of its own, at any depth.
+func cloneValue(v reflect.Value) reflect.Value {
+	switch {
+	case v.Kind() == reflect.Interface && !v.IsNil():
+		return cloneValue(v.Elem())
+	case v.Kind() == reflect.Map && !v.IsNil():
+		clone := reflect.MakeMapWithSize(v.Type(), v.Len())
+		for it := v.MapRange(); it.Next(); {
+			clone.SetMapIndex(it.Key(), cloneValue(it.Value()))
+		}
+		return clone
+	case v.Kind() == reflect.Slice && !v.IsNil():
+		clone := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		for i := range v.Len() {
+			clone.Index(i).Set(cloneValue(v.Index(i)))
+		}
+		return clone
+	}
+	return v
 }
 
 // ExecutionMode is where a plugin runs.
@@ -128,7 +149,7 @@ type RemoteResource struct {
 	GPUCount    int
 	GPUType     string
 	CostPerHour float64        // estimated, in USD; 0 is not known
-	Metadata    map[string]any // whatever else the provider says
+	Metadata    map[string]any // whatever else the provider says; maps and slices in it are copied with the plugin, pointers are not
 }
 
 // ByMode returns the plugins that run in that mode.

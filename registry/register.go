@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,8 @@ func WithoutDiscovery() ManagerOption {
 // RegisterManager registers the manager of a category and discovers its plugins, which it returns. It replaces what the category had:
 // its manager, its display name and its plugins. Configs that are stored stay, and their plugins are found configured.
 //
-// The manager is asked outside every lock, the store once for all configured flags; then all is published at once.
+// The manager is asked outside every lock, the store once for all configured flags; then all is published at once. Where several
+// registrations of one category are under way together, the one begun last stays, and the others return its plugins.
 //
 // A *DiscoveryError comes beside the plugins that were registered and tells of those that were not, and of sources that failed. Another
 // error, as when the manager finds nothing but an error, panics, or the store cannot be read, leaves the category as it was.
@@ -49,11 +51,13 @@ func (r *Registry) RegisterManager(ctx context.Context, category string, m Manag
 	for _, opt := range opts {
 		opt(&reg)
 	}
-	c := r.begin(category, m, reg.displayName)
+	c := r.begin(category, m, reg.displayName, 0)
 	if reg.withoutDiscovery {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.publish(c)
+		if r.newer(c) == nil {
+			r.publish(c)
+		}
 		return nil, nil
 	}
 	return r.discover(ctx, c)
@@ -73,19 +77,17 @@ func (r *Registry) Refresh(ctx context.Context, categories ...string) error {
 			errs = append(errs, fmt.Errorf("registry: refresh %q: %w", name, ErrUnknownCategory))
 			continue
 		}
-		if _, err := r.discover(ctx, r.begin(name, known.manager, known.displayName)); err != nil {
+		if _, err := r.discover(ctx, r.begin(name, known.manager, known.displayName, known.registered)); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// begin makes the category that a discovery is to fill.
-func (r *Registry) begin(name string, m Manager, displayName string) *category {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tickets++
-	return &category{name: name, displayName: displayName, manager: m, ticket: r.tickets}
+// begin makes the category that a discovery is to fill. registered is the ticket of the registration that is refreshed, 0 for a new one.
+func (r *Registry) begin(name string, m Manager, displayName string, registered uint64) *category {
+	ticket := r.tickets.Add(1)
+	return &category{name: name, displayName: displayName, manager: m, registered: cmp.Or(registered, ticket), ticket: ticket}
 }
 
 // discover fills c and publishes it.
@@ -103,8 +105,10 @@ func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) 
 		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
 	}
 
-	pending := r.flags.begin()
-	defer r.flags.end(pending)
+	if err := r.flags.begin(ctx); err != nil {
+		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
+	}
+	defer r.flags.end()
 	configured, err := r.st.Configured(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("registry: category %q: asking the store which plugins are configured: %w", c.name, err)
@@ -112,14 +116,14 @@ func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) 
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if current := r.now.Load().categories[c.name]; current != nil && current.ticket > c.ticket {
-		return r.appendPlugins(nil, current), nil // a discovery begun later was faster
+	if newer := r.newer(c); newer != nil {
+		return r.appendPlugins(nil, newer), nil
 	}
 	c.fill(found, r.now.Load(), failed)
 	c.setFlags(configured)
 	r.flags.mu.Lock()
 	defer r.flags.mu.Unlock()
-	for id, is := range pending.changed {
+	for id, is := range r.flags.changed {
 		if n, ok := c.numberOf(id); ok {
 			c.flags[n].Store(is)
 		}
@@ -153,6 +157,9 @@ func (r *Registry) examine(ctx context.Context, c *category, infos []Info, faile
 	seen := make(map[string]struct{}, len(infos))
 	schemas := interner{r, map[uint64]*schemaState{}}
 	for i := range infos {
+		if ctx.Err() != nil {
+			break // the caller gives up, too
+		}
 		info := &infos[i]
 		if err := checkName(c.name, info.Name); err != nil {
 			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %d: %w", i+1, err))
@@ -255,6 +262,16 @@ func (c *category) setFlags(configured []string) {
 			c.flags[n].Store(true)
 		}
 	}
+}
+
+// newer returns what is there already of a registration or discovery of the same category that was begun after c, or nil. The caller
+// holds r.mu.
+func (r *Registry) newer(c *category) *category {
+	now := r.now.Load().categories[c.name]
+	if now == nil || cmp.Or(cmp.Compare(now.registered, c.registered), cmp.Compare(now.ticket, c.ticket)) < 0 {
+		return nil
+	}
+	return now
 }
 
 // publish makes c visible. The caller holds r.mu.

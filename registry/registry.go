@@ -21,10 +21,11 @@ type Registry struct {
 	now         atomic.Pointer[snapshot] // what readers see
 	schemaNotes atomic.Bool              // a schema was found faulty when it was compiled
 
-	mu      sync.Mutex // guards what follows, and the replacing of now
-	tickets uint64     // drawn by each discovery when it begins: the one begun last counts
-	schemas map[uint64]*schemaState
+	tickets atomic.Uint64 // drawn by each registration and discovery when it begins: the one begun last counts
 	flags   flags
+
+	mu      sync.Mutex // guards what follows, and the replacing of now
+	schemas map[uint64]*schemaState
 }
 
 // Option changes how a registry works.
@@ -56,8 +57,8 @@ func WithoutValidation() Option { return func(r *Registry) { r.withoutChecking =
 
 // New returns a registry without plugins that keeps configs in st. It does no I/O, and st stays the caller's to close.
 func New(st store.Store, opts ...Option) *Registry {
-	r := &Registry{st: st, log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}}
-	r.now.Store(&snapshot{})
+	r := &Registry{st: st, log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}, flags: newFlags()}
+	r.now.Store(&snapshot{categories: map[string]*category{}})
 	for _, opt := range opts {
 		opt(r)
 	}

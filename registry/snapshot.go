@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/pluginregistry/pluginregistry/internal/titlecase"
+	"github.com/pluginregistry/pluginregistry/store"
 )
 
 // snapshot is the metadata at one moment. It never changes: a registration makes a new one, which shares the categories that it leaves
@@ -23,6 +25,7 @@ type category struct {
 	name        string
 	displayName string
 	manager     Manager
+	registered  uint64 // the ticket of the registration: a refresh never counts over a later one
 	ticket      uint64 // of the discovery that found the plugins
 
 	plugins  []Plugin // in the order they were discovered; Configured is in flags
@@ -36,6 +39,9 @@ type category struct {
 // find returns where the plugin with that ID is. As a category's name may have underscores, an ID can be split in several places; at
 // most one of them is a plugin.
 func (s *snapshot) find(id string) (*category, int) {
+	if len(id) > store.MaxID {
+		return nil, 0 // and no time is lost with underscores
+	}
 	for i := 0; i < len(id); i++ {
 		if id[i] != '_' {
 			continue
@@ -144,28 +150,31 @@ func ManagerAs[M any](r *Registry, category string) (M, bool) {
 
 // with returns the snapshot with c in the place of the category of that name.
 func (s *snapshot) with(c *category) *snapshot {
-	next := &snapshot{categories: make(map[string]*category, len(s.categories)+1)}
-	replaced := false
-	for _, old := range s.order {
-		if old.name == c.name {
-			old, replaced = c, true
-		}
-		next.order = append(next.order, old)
+	next := &snapshot{categories: maps.Clone(s.categories), names: s.names, withPlugins: s.withPlugins, count: s.count + len(c.plugins)}
+	old := s.categories[c.name]
+	if old == nil {
+		next.order = slices.Concat(s.order, []*category{c})
+		next.names = withName(s.names, c.name, true)
+	} else {
+		next.order = slices.Clone(s.order)
+		next.order[slices.Index(s.order, old)] = c
+		next.count -= len(old.plugins)
 	}
-	if !replaced {
-		next.order = append(next.order, c)
-	}
-	for _, c := range next.order {
-		next.categories[c.name] = c
-		next.names = append(next.names, c.name)
-		if len(c.plugins) > 0 {
-			next.withPlugins = append(next.withPlugins, c.name)
-		}
-		next.count += len(c.plugins)
-	}
-	slices.Sort(next.names)
-	slices.Sort(next.withPlugins)
+	next.categories[c.name] = c
+	next.withPlugins = withName(s.withPlugins, c.name, len(c.plugins) > 0)
 	return next
+}
+
+// withName returns the sorted names with that name among them, or without it.
+func withName(names []string, name string, among bool) []string {
+	i, is := slices.BinarySearch(names, name)
+	switch {
+	case is == among:
+		return names
+	case among:
+		return slices.Concat(names[:i], []string{name}, names[i:])
+	}
+	return slices.Concat(names[:i], names[i+1:])
 }
 
 // taken tells which other category has a plugin with the ID of that name in c.

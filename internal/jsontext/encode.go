@@ -2,11 +2,13 @@ package jsontext
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Encode returns the canonical text of a Go value that must encode to a JSON object: a map, a struct, or JSON as
@@ -26,7 +28,7 @@ func Encode(v any) ([]byte, error) {
 		return nil, encodeError(err)
 	}
 	// encoding/json writes this escape for a byte that is not UTF-8, and U+FFFD itself as it is.
-	if bytes.Contains(buf.Bytes(), []byte(`\ufffd`)) && hasInvalidString(reflect.ValueOf(v), 0) {
+	if bytes.Contains(buf.Bytes(), []byte(`\ufffd`)) && new(invalidStrings).in(reflect.ValueOf(v), false, 0) {
 		return nil, &Error{Reason: "a string is not valid UTF-8"}
 	}
 	return Canonical(buf.Bytes()[:buf.Len()-1])
@@ -64,34 +66,91 @@ func encodeError(err error) error {
 	return fmt.Errorf("the Go value does not encode to JSON (%T)", err)
 }
 
-// hasInvalidString looks for a string that is not UTF-8 anywhere in v.
-func hasInvalidString(v reflect.Value, depth int) bool {
-	if depth > 4*MaxDepth { // deeper than anything that encodes
+// invalidStrings looks for strings that are not UTF-8 among what encoding/json encodes.
+type invalidStrings struct {
+	seen map[visit]struct{} // what need not be looked at again: values that are not encoded may form cycles
+}
+
+type visit struct {
+	at    unsafe.Pointer
+	len   int
+	typ   reflect.Type
+	whole bool
+}
+
+var (
+	marshalerType     = reflect.TypeFor[json.Marshaler]()
+	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// in tells whether there is one in v. whole counts the fields too that encoding/json leaves out: v is inside a json.Marshaler, which
+// may encode whatever it has.
+func (s *invalidStrings) in(v reflect.Value, whole bool, depth int) bool {
+	if !v.IsValid() || depth > 4*MaxDepth { // deeper than anything that encodes
 		return false
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice:
+		at := visit{at: v.UnsafePointer(), typ: v.Type(), whole: whole}
+		if v.Kind() == reflect.Slice {
+			at.len = v.Len()
+		}
+		if _, again := s.seen[at]; again || v.IsNil() {
+			return false
+		}
+		if s.seen == nil {
+			s.seen = make(map[visit]struct{})
+		}
+		s.seen[at] = struct{}{}
+	case reflect.Interface:
+		return s.in(v.Elem(), whole, depth+1)
+	}
+	if implements(v, marshalerType) {
+		whole = true
+	} else if v.CanInterface() && implements(v, textMarshalerType) {
+		m, ok := v.Interface().(encoding.TextMarshaler)
+		if !ok {
+			m = v.Addr().Interface().(encoding.TextMarshaler)
+		}
+		text, err := m.MarshalText()
+		return err == nil && !utf8.Valid(text)
 	}
 	switch v.Kind() {
 	case reflect.String:
 		return !utf8.ValidString(v.String())
-	case reflect.Interface, reflect.Pointer:
-		return !v.IsNil() && hasInvalidString(v.Elem(), depth+1)
+	case reflect.Pointer:
+		return s.in(v.Elem(), whole, depth+1)
 	case reflect.Map:
 		for it := v.MapRange(); it.Next(); {
-			if hasInvalidString(it.Key(), depth+1) || hasInvalidString(it.Value(), depth+1) {
+			k := it.Key()
+			if k.Kind() == reflect.String { // then encoding/json asks no TextMarshaler
+				k = reflect.ValueOf(k.String())
+			}
+			if s.in(k, whole, depth+1) || s.in(it.Value(), whole, depth+1) {
 				return true
 			}
 		}
 	case reflect.Slice, reflect.Array:
+		if v.Type().Elem() == reflect.TypeFor[byte]() {
+			return false
+		}
 		for i := range v.Len() {
-			if hasInvalidString(v.Index(i), depth+1) {
+			if s.in(v.Index(i), whole, depth+1) {
 				return true
 			}
 		}
 	case reflect.Struct:
-		for _, f := range v.Fields() {
-			if hasInvalidString(f, depth+1) {
+		for f, field := range v.Fields() {
+			encoded := f.Tag.Get("json") != "-" && (f.IsExported() || f.Anonymous)
+			if (encoded || whole) && s.in(field, whole, depth+1) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// implements tells whether encoding/json finds the interface on v: by its type, or by that of a pointer where it can make one.
+func implements(v reflect.Value, iface reflect.Type) bool {
+	return v.Type().Implements(iface) || v.CanAddr() && reflect.PointerTo(v.Type()).Implements(iface)
 }

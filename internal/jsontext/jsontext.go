@@ -7,7 +7,10 @@ package jsontext
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -23,6 +26,8 @@ type Error struct {
 	Pointer string // JSON Pointer (RFC 6901) to the innermost value begun, "" is the whole text
 	Offset  int    // bytes into the text
 	Reason  string
+
+	path []string // the tokens of Pointer, innermost first, while the scanner finds its way out
 }
 
 func (e *Error) Error() string {
@@ -75,10 +80,12 @@ func scan(b []byte, unique bool) (canonical bool, err error) {
 	if len(b) > MaxBytes {
 		return false, &Error{Reason: fmt.Sprintf("the JSON text has %d bytes, %d are allowed", len(b), MaxBytes)}
 	}
+	var room [64][]byte // for most texts no more is needed, and it stays on the stack
 	s := scanner{b: b, unique: unique, canonical: true}
-	s.names = s.buf[:0]
 	s.space()
-	if e := s.value(0); e != nil {
+	if e := s.value(0, room[:0]); e != nil {
+		slices.Reverse(e.path)
+		e.Pointer = JoinPointer(e.path...)
 		return false, e
 	}
 	s.space()
@@ -93,19 +100,23 @@ type scanner struct {
 	i         int
 	unique    bool
 	canonical bool
-	names     [][]byte // names of the objects that are open, innermost last
-	buf       [32][]byte
 }
 
 func (s *scanner) fail(reason string) *Error { return &Error{Offset: s.i, Reason: reason} }
 
 // within says that e happened inside the value that token names in its parent.
 func (e *Error) within(token string) *Error {
-	e.Pointer = "/" + EscapeToken(token) + e.Pointer
+	e.path = append(e.path, token)
 	return e
 }
 
 func (s *scanner) space() {
+	if s.i < len(s.b) && s.b[s.i] <= ' ' { // apart, so that the compiler can put it in place
+		s.spaces()
+	}
+}
+
+func (s *scanner) spaces() {
 	for s.i < len(s.b) {
 		switch s.b[s.i] {
 		case ' ', '\t', '\r', '\n':
@@ -117,15 +128,16 @@ func (s *scanner) space() {
 	}
 }
 
-func (s *scanner) value(depth int) *Error {
+// value reads a value. room is an empty slice with room for the names of objects.
+func (s *scanner) value(depth int, room [][]byte) *Error {
 	if s.i >= len(s.b) {
 		return s.fail("the JSON text ends where a value should be")
 	}
 	switch c := s.b[s.i]; c {
 	case '{':
-		return s.object(depth + 1)
+		return s.object(depth+1, room)
 	case '[':
-		return s.array(depth + 1)
+		return s.array(depth+1, room)
 	case '"':
 		_, _, err := s.str()
 		return err
@@ -186,13 +198,28 @@ func (s *scanner) number() *Error {
 	return nil
 }
 
-// plain marks the bytes that stand for themselves in a string and need no further look.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
+const (
+	eachByte = 0x0101010101010101 // times a byte: that byte eight times
+	highBits = 0x80 * eachByte
+)
+
+// plainEnd returns the index of the first byte of b from i on that does not stand for itself in a string, or that needs a further
+// look: a quote, a backslash, a control character, or any byte of a character outside ASCII. It is len(b) if there is none.
+func plainEnd(b []byte, i int) int {
+	for ; i+8 <= len(b); i += 8 {
+		// In each byte of found the high bit is set if that byte is one of those. A subtraction borrows from the next byte only where
+		// it has found one, so the lowest is right.
+		x := binary.LittleEndian.Uint64(b[i:])
+		found := (x | (x - ' '*eachByte) | ((x ^ '"'*eachByte) - eachByte) | ((x ^ '\\'*eachByte) - eachByte)) & highBits
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
 	}
-	return t
-}()
+	for i < len(b) && 0x20 <= b[i] && b[i] < utf8.RuneSelf && b[i] != '"' && b[i] != '\\' {
+		i++
+	}
+	return i
+}
 
 // str reads a string and returns what stands between its quotes, and whether that is canonical.
 func (s *scanner) str() (raw []byte, canonical bool, err *Error) {
@@ -200,9 +227,7 @@ func (s *scanner) str() (raw []byte, canonical bool, err *Error) {
 	start := i
 	canonical = true
 	for {
-		for i < len(b) && plain[b[i]] {
-			i++
-		}
+		i = plainEnd(b, i)
 		if i >= len(b) {
 			s.i = i
 			return nil, false, s.fail("a string has no end")
@@ -239,7 +264,7 @@ func (s *scanner) str() (raw []byte, canonical bool, err *Error) {
 	}
 }
 
-func (s *scanner) array(depth int) *Error {
+func (s *scanner) array(depth int, room [][]byte) *Error {
 	if depth > MaxDepth {
 		return s.fail(tooDeep)
 	}
@@ -250,7 +275,7 @@ func (s *scanner) array(depth int) *Error {
 		return nil
 	}
 	for n := 0; ; n++ {
-		if err := s.value(depth); err != nil {
+		if err := s.value(depth, room); err != nil {
 			return err.within(strconv.Itoa(n))
 		}
 		s.space()
@@ -273,9 +298,9 @@ func (s *scanner) array(depth int) *Error {
 var tooDeep = fmt.Sprintf("values are nested over %d levels", MaxDepth)
 
 // manyNames is the size from which names are looked up in a map rather than compared one by one.
-const manyNames = 24
+const manyNames = 32
 
-func (s *scanner) object(depth int) *Error {
+func (s *scanner) object(depth int, names [][]byte) *Error {
 	if depth > MaxDepth {
 		return s.fail(tooDeep)
 	}
@@ -285,8 +310,7 @@ func (s *scanner) object(depth int) *Error {
 		s.i++
 		return nil
 	}
-	base := len(s.names)
-	var seen map[string]struct{}
+	var set nameSet
 	for {
 		if s.i >= len(s.b) || s.b[s.i] != '"' {
 			return s.fail("an object needs a name in double quotes here")
@@ -300,11 +324,13 @@ func (s *scanner) object(depth int) *Error {
 			name = appendString(nil, name)
 		}
 		if s.unique {
-			if s.known(base, &seen, name) {
+			if set.has(names, name) {
 				s.i = at
 				return s.fail("a name stands twice in one object").within(decode(name))
 			}
-			s.names = append(s.names, name)
+			if len(names) < manyNames {
+				names = append(names, name)
+			}
 		}
 		s.space()
 		if s.i >= len(s.b) || s.b[s.i] != ':' {
@@ -312,7 +338,7 @@ func (s *scanner) object(depth int) *Error {
 		}
 		s.i++
 		s.space()
-		if err := s.value(depth); err != nil {
+		if err := s.value(depth, names[len(names):]); err != nil {
 			return err.within(decode(name))
 		}
 		s.space()
@@ -325,7 +351,6 @@ func (s *scanner) object(depth int) *Error {
 			s.space()
 		case '}':
 			s.i++
-			s.names = s.names[:base]
 			return nil
 		default:
 			return s.fail("an object needs a comma or its end here")
@@ -333,10 +358,29 @@ func (s *scanner) object(depth int) *Error {
 	}
 }
 
-// known tells whether name is among the names from base on, and remembers it where they are many.
-func (s *scanner) known(base int, seen *map[string]struct{}, name []byte) bool {
-	have := s.names[base:]
+// nameSet helps to find out whether a name of an object has been there before.
+type nameSet struct {
+	bits uint64              // what nameBit gives for the names there were
+	many map[string]struct{} // all of them, from manyNames on
+}
+
+// nameBit sets one bit of 64. Most names are told apart by that alone.
+func nameBit(name []byte) uint64 {
+	n := uint(len(name))
+	if n == 0 {
+		return 1
+	}
+	return 1 << ((uint(name[0]) + 7*uint(name[n-1]) + 13*n) % 64)
+}
+
+// has tells whether name was there before, and remembers it. have are the names before it, the first manyNames of them.
+func (s *nameSet) has(have [][]byte, name []byte) bool {
 	if len(have) < manyNames {
+		bit := nameBit(name)
+		if s.bits&bit == 0 {
+			s.bits |= bit
+			return false
+		}
 		for _, n := range have {
 			if string(n) == string(name) {
 				return true
@@ -344,17 +388,15 @@ func (s *scanner) known(base int, seen *map[string]struct{}, name []byte) bool {
 		}
 		return false
 	}
-	if *seen == nil {
-		*seen = make(map[string]struct{}, 2*len(have))
+	if s.many == nil {
+		s.many = make(map[string]struct{}, 2*manyNames)
 		for _, n := range have {
-			(*seen)[string(n)] = struct{}{}
+			s.many[string(n)] = struct{}{}
 		}
 	}
-	if _, ok := (*seen)[string(name)]; ok {
-		return true
-	}
-	(*seen)[string(name)] = struct{}{}
-	return false
+	before := len(s.many)
+	s.many[string(name)] = struct{}{}
+	return len(s.many) == before
 }
 
 // CheckLenient reports whether b is one JSON object within the limits, where a name may stand twice.

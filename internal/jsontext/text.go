@@ -122,6 +122,9 @@ func eachRune(raw []byte, f func(r rune)) {
 
 // appendString writes the checked string text raw as canonical text, without quotes.
 func appendString(dst, raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return append(dst, raw...)
+	}
 	eachRune(raw, func(r rune) { dst = appendEscaped(dst, r) })
 	return dst
 }
@@ -149,12 +152,15 @@ func AppendQuoted(dst []byte, s string) []byte {
 
 // stringEnd returns the index behind the string that starts at i of the checked text b.
 func stringEnd(b []byte, i int) int {
-	for i++; b[i] != '"'; i++ {
-		if b[i] == '\\' {
+	for i++; ; i++ {
+		i = plainEnd(b, i)
+		switch b[i] {
+		case '"':
+			return i + 1
+		case '\\':
 			i++
 		}
 	}
-	return i + 1
 }
 
 // appendCompact writes the checked text b in canonical form.

@@ -33,7 +33,8 @@ type Config struct {
 		Unlock() error
 	}
 
-	// Intact, if not nil, is asked after every commit whether what was written is where a later reader will look for it.
+	// Intact, if not nil, is asked after every commit whether what was written is where a later reader will look for it, and after
+	// every failure whether that is why.
 	Intact func() error
 
 	// Explain turns an error of the driver into one for the user.
@@ -195,16 +196,27 @@ func (s *Store) Get(ctx context.Context, id string) (store.Record, error) {
 	return rec, nil
 }
 
+// blame returns what err comes from: that the database is not where it was, if that is so.
+func (s *Store) blame(err error) error {
+	if err == nil || s.cfg.Intact == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	if gone := s.cfg.Intact(); gone != nil {
+		return gone
+	}
+	return err
+}
+
 // reading calls read with a statement of the Reader.
 func (s *Store) reading(ctx context.Context, st *statement, read func(context.Context, *sqlx.Stmt) error) error {
 	ctx = s.inDriver(ctx)
-	return s.Patiently(ctx, func() error {
+	return s.blame(s.Patiently(ctx, func() error {
 		stmt, err := st.on(ctx, s.cfg.Reader)
 		if err != nil {
 			return s.cfg.Explain(err)
 		}
 		return read(ctx, stmt)
-	})
+	}))
 }
 
 // read returns the row of id as it is.

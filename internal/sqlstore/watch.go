@@ -22,10 +22,17 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 		}
 		var w watch
 		defer w.close()
+		told := "" // an error that lasts is told once
 		for {
 			changes, err := s.look(ctx, &w, seen)
-			if err != nil && !s.report(ctx, yield, err) {
-				return
+			switch {
+			case err == nil:
+				told = ""
+			case err.Error() != told:
+				told = err.Error()
+				if !s.report(ctx, yield, err) {
+					return
+				}
 			}
 			for _, c := range changes {
 				seen = max(seen, numberOf(c.Revision))
@@ -96,6 +103,12 @@ func (s *Store) look(ctx context.Context, w *watch, seen int64) ([]store.Change,
 		return nil, err
 	}
 	defer s.end()
+	if s.cfg.Intact != nil { // a file that has gone has no changes
+		if err := s.cfg.Intact(); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
 	version, err := s.version(ctx, w)
 	if err != nil {
 		w.close()

@@ -222,20 +222,20 @@ func (s *Store) commit(ctx context.Context, batch []*request) {
 		case divide && len(batch) > 1:
 			s.commit(context.WithoutCancel(ctx), []*request{req})
 		case err != nil:
-			req.records, req.err = nil, err
+			req.records, req.err = nil, s.blame(err)
 		}
 	}
 }
 
 // alone does one write in a statement that is its own transaction.
 func (s *Store) alone(ctx context.Context, req *request) {
-	req.err = s.Patiently(ctx, func() (err error) {
+	req.err = s.blame(s.Patiently(ctx, func() (err error) {
 		stmts, err := s.writing(s.inDriver(ctx))
 		if err == nil {
 			req.records, err = s.apply(s.inDriver(ctx), stmts, req)
 		}
 		return err
-	})
+	}))
 	if req.err == nil && s.cfg.Intact != nil {
 		req.err = s.cfg.Intact()
 	}

@@ -24,6 +24,8 @@ func GenerateKey() string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
+var errNotBase64 = errors.New("it is not base64")
+
 // parseKey reads a key as base64, in the standard alphabet or the one for URLs, padded or not. The error shows none of text.
 func parseKey(text string) ([]byte, error) {
 	if text == "" {
@@ -33,17 +35,19 @@ func parseKey(text string) ([]byte, error) {
 	if strings.ContainsAny(text, "-_") {
 		enc = base64.RawURLEncoding
 	}
-	padded := enc.EncodedLen(KeySize) + 1
-	if len(text) == padded {
-		text = strings.TrimSuffix(text, "=")
-	}
 	// The length is compared before decoding, which would step over line breaks.
-	if len(text) != padded-1 {
-		return nil, fmt.Errorf("it has %d characters, a key is %d bytes as base64, which is %d characters", len(text), KeySize, padded)
+	switch bare := enc.EncodedLen(KeySize); {
+	case len(text) == bare:
+	case len(text) == bare+1 && text[bare] == '=':
+		text = text[:bare]
+	case len(text) == bare+1:
+		return nil, errNotBase64
+	default:
+		return nil, fmt.Errorf("it has %d characters, a key is %d bytes as base64, which is %d characters", len(text), KeySize, bare+1)
 	}
 	raw, err := enc.Strict().DecodeString(text)
 	if err != nil || len(raw) != KeySize {
-		return nil, errors.New("it is not base64")
+		return nil, errNotBase64
 	}
 	return raw, nil
 }

@@ -16,7 +16,8 @@
 // there may be:
 //
 //   - .pluginregistry.lock, which writers lock. Never delete it while a program runs: two of them could then write at once.
-//   - .pluginregistry-journal, for the moment between deciding on a batch and finishing it.
+//   - .pluginregistry-journal, for the moment between deciding on a batch and finishing it. If a process is killed in that moment,
+//     the next one to read or write finishes it. One that may not write to the directory gets an error until then.
 //   - .pluginregistry-*.tmp, files being written. What a killed process left is removed by the next Open.
 //   - NAME.json.corrupt-N, the bytes that could not be read when a new config was saved over them or they were deleted.
 //

@@ -302,18 +302,18 @@ func TestTwoFilesOfOneID(t *testing.T) {
 func TestCorrupt(t *testing.T) {
 	const secret = "hunter2"
 	for name, content := range map[string]string{
-		"empty":         "",
-		"space":         " \n",
-		"torn":          `{"key": "` + secret,
-		"NaN":           `{"key": "` + secret + `", "n": NaN}`,
-		"array":         `["` + secret + `"]`,
-		"UTF-8":         "{\"key\": \"" + secret + "\xff\"}",
-		"BOM":           "\ufeff{}",
-		"UTF-16":        "\xff\xfe{\x00}\x00",
-		"zeros":         "\x00\x00\x00\x00",
-		"name twice":    `{"a": 1, "a": "` + secret + `"}`,
-		"too large":     `{"a": "` + strings.Repeat("x", jsontext.MaxBytes) + `"}`,
-		"large as zero": strings.Repeat(" ", jsontext.MaxBytes+1),
+		"empty":       "",
+		"space":       " \n",
+		"torn":        `{"key": "` + secret,
+		"NaN":         `{"key": "` + secret + `", "n": NaN}`,
+		"array":       `["` + secret + `"]`,
+		"UTF-8":       "{\"key\": \"" + secret + "\xff\"}",
+		"BOM":         "\ufeff{}",
+		"UTF-16":      "\xff\xfe{\x00}\x00",
+		"zeros":       "\x00\x00\x00\x00",
+		"name twice":  `{"a": 1, "a": "` + secret + `"}`,
+		"too large":   `{"a": "` + strings.Repeat("x", jsontext.MaxBytes) + `"}`,
+		"a byte more": `{"a":"` + strings.Repeat("x", jsontext.MaxBytes-8) + `"}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -459,7 +459,8 @@ func TestIndentedTooLarge(t *testing.T) {
 	s := openTest(t, dir)
 	deep := `{"a":` + strings.Repeat("[", 500) + "1" + strings.Repeat(",1", 20_000) + strings.Repeat("]", 500) + `}`
 	wide := `{"a":"` + strings.Repeat("é", 3<<20) + `"}`
-	for _, config := range []string{deep, wide} {
+	full := `{"a":"` + strings.Repeat("x", jsontext.MaxBytes-8) + `"}` // itself as large as can be
+	for _, config := range []string{deep, wide, full} {
 		put(t, s, "x", config)
 		wantConfig(t, s, "x", config)
 		wantFile(t, dir, "x.json", config)

@@ -126,7 +126,7 @@ func TestKilled(t *testing.T) {
 			said[what], _ = strconv.Atoi(n)
 			if left == 0 {
 				// Now it is somewhere in its next save.
-				for range rand.IntN(20_000) {
+				for range rand.IntN(1_000_000) {
 					_ = rand.Uint64()
 				}
 				_ = cmd.Process.Kill()

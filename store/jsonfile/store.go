@@ -169,7 +169,10 @@ func (s *Store) locked(ctx context.Context, f func() error) error {
 	if err := s.lock.Lock(ctx); err != nil {
 		return fmt.Errorf("locking the directory: %w", err)
 	}
-	defer s.lock.Unlock() // the write is done, whatever becomes of the lock: closing the file lets go of it in any case
+	defer s.lock.Unlock() // its error is no one's: what f has done is done
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := s.finishBatch(); err != nil {
 		return err
 	}

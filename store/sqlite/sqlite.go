@@ -185,6 +185,9 @@ func regular(path string) error {
 	return err
 }
 
+// headerSize is the length of what every SQLite database begins with.
+const headerSize = 100
+
 // watchFile returns a function that tells whether path still is the file that it is now.
 func watchFile(path string) (intact func() error, err error) {
 	before, err := os.Stat(path)
@@ -198,6 +201,9 @@ func watchFile(path string) (intact func() error, err error) {
 		}
 		if !os.SameFile(before, now) {
 			return errors.New("the database file was replaced by another while it was open, nothing can be kept in the old one: open the store again")
+		}
+		if now.Size() < headerSize && before.Size() >= headerSize {
+			return fmt.Errorf("%w: the database file was truncated while it was open: restore it from a backup and open the store again", store.ErrCorrupt)
 		}
 		return nil
 	}, nil
@@ -231,6 +237,7 @@ func newPools(path string, o options) (*pools, error) {
 // dsn names the database and the pragmas of each connection. A plain path would take a ? in it for the start of the parameters.
 func dsn(path string, o options, params ...string) string {
 	q := url.Values{}
+	q.Set("mode", "rw") // never make another file where the database has gone
 	q.Set("_busy_timeout", fmt.Sprint(o.busyTimeout.Milliseconds()))
 	q.Set("_dqs", "0")
 	q.Add("_pragma", "journal_size_limit(4194304)")

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -26,5 +27,11 @@ func open(t *testing.T, path string, opts ...sqlite.Option) *sqlite.Store {
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store {
 		return open(t, filepath.Join(t.TempDir(), "registry.db"), sqlite.WithPollInterval(pollInterval))
+	})
+}
+
+func TestProcesses(t *testing.T) {
+	storetest.RunProcesses(t, func(ctx context.Context, dir string) (store.Store, error) {
+		return sqlite.Open(ctx, filepath.Join(dir, "registry.db"))
 	})
 }

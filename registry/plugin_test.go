@@ -1,0 +1,141 @@
+package registry_test
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/pluginregistry/pluginregistry/registry"
+)
+
+// resources are resources with every part set.
+func resources() registry.Resources {
+	return registry.Resources{
+		ManagesChildProcesses: true, ManagesExternalResources: true, ChildPIDs: []int{1, 2}, ContainerID: "c1", CondaEnv: "speech",
+		Remote: &registry.RemoteResource{
+			Provider: registry.AWS, Region: "eu-central-1", InstanceID: "i-1", JobID: "j-1", EndpointURL: "https://example.org",
+			SSHHost: "example.org", SSHPort: 2222, Status: registry.StatusRunning, Type: "p3.2xlarge", GPUCount: 1, GPUType: "V100",
+			CostPerHour: 3.06,
+			Metadata: map[string]any{
+				"nothing": nil, "zone": "a", "nested": map[string]any{"list": []any{map[string]any{"deep": 1}}},
+				"strings": []string{"x"}, "labels": map[string]string{"k": "v"},
+			},
+		},
+	}
+}
+
+// spoilResources changes whatever copies of r may share.
+func spoilResources(r *registry.Resources) {
+	for i := range r.ChildPIDs {
+		r.ChildPIDs[i] = -1
+	}
+	if r.Remote == nil {
+		return
+	}
+	m := r.Remote.Metadata
+	r.Remote.Region = "spoilt"
+	if nested, ok := m["nested"].(map[string]any); ok {
+		nested["list"].([]any)[0].(map[string]any)["deep"] = "spoilt"
+		m["strings"].([]string)[0] = "spoilt"
+		m["labels"].(map[string]string)["k"] = "spoilt"
+	}
+	clear(m)
+}
+
+func TestExecutionModes(t *testing.T) {
+	for _, test := range []struct {
+		mode         registry.ExecutionMode
+		text         string
+		local, cloud bool
+	}{
+		{registry.InProcess, "in_process", true, false},
+		{registry.Subprocess, "subprocess", true, false},
+		{registry.Docker, "docker", true, false},
+		{registry.CondaEnv, "conda_env", true, false},
+		{registry.External, "external", true, false},
+		{registry.RemoteSSH, "remote_ssh", false, true},
+		{registry.CloudVM, "cloud_vm", false, true},
+		{registry.CloudContainer, "cloud_container", false, true},
+		{registry.CloudServerless, "cloud_serverless", false, true},
+		{registry.CloudGPU, "cloud_gpu", false, true},
+		{registry.CloudCPU, "cloud_cpu", false, true},
+		{registry.Kubernetes, "kubernetes", false, true},
+		{"", "", true, false},
+		{"elsewhere", "elsewhere", false, false},
+	} {
+		if string(test.mode) != test.text || test.mode.IsLocal() != test.local || test.mode.IsCloud() != test.cloud {
+			t.Errorf("%q: local %t, cloud %t; want %q, %t, %t",
+				test.mode, test.mode.IsLocal(), test.mode.IsCloud(), test.text, test.local, test.cloud)
+		}
+	}
+}
+
+func TestCloudProviders(t *testing.T) {
+	got := []registry.CloudProvider{registry.AWS, registry.GCP, registry.Azure, registry.LambdaLabs, registry.RunPod, registry.VastAI,
+		registry.Paperspace, registry.TogetherAI, registry.CustomProvider}
+	want := []registry.CloudProvider{"aws", "gcp", "azure", "lambda_labs", "runpod", "vast_ai", "paperspace", "together_ai", "custom"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the providers are %q, want %q", got, want)
+	}
+}
+
+func TestHasActiveResources(t *testing.T) {
+	for _, test := range []struct {
+		r    registry.Resources
+		want bool
+	}{
+		{registry.Resources{}, false},
+		{registry.Resources{ManagesChildProcesses: true, ManagesExternalResources: true, CondaEnv: "e", ChildPIDs: []int{}}, false},
+		{registry.Resources{ChildPIDs: []int{1}}, true},
+		{registry.Resources{ContainerID: "c"}, true},
+		{registry.Resources{Remote: &registry.RemoteResource{}}, false},
+		{registry.Resources{Remote: &registry.RemoteResource{Status: "stopped", InstanceID: "i"}}, false},
+		{registry.Resources{Remote: &registry.RemoteResource{Status: "running"}}, true},
+	} {
+		if got := test.r.HasActiveResources(); got != test.want {
+			t.Errorf("HasActiveResources of %+v = %t", test.r, got)
+		}
+	}
+}
+
+func TestFiltersAndStats(t *testing.T) {
+	plugins := []registry.Plugin{
+		{Category: "a", Name: "1", ExecutionMode: registry.InProcess, Configured: true},
+		{Category: "a", Name: "2", ExecutionMode: registry.Docker, Resources: registry.Resources{ContainerID: "c"}},
+		{Category: "b", Name: "3", ExecutionMode: registry.CloudGPU, Configured: true,
+			Resources: registry.Resources{Remote: &registry.RemoteResource{Status: registry.StatusRunning}}},
+		{Category: "b", Name: "4", ExecutionMode: registry.RemoteSSH},
+		{Category: "b", Name: "5", ExecutionMode: "elsewhere"},
+	}
+	given := slices.Clone(plugins)
+	for name, test := range map[string]struct {
+		got  []registry.Plugin
+		want []string
+	}{
+		"ByMode docker":     {registry.ByMode(plugins, registry.Docker), []string{"2"}},
+		"ByMode kubernetes": {registry.ByMode(plugins, registry.Kubernetes), nil},
+		"Local":             {registry.Local(plugins), []string{"1", "2"}},
+		"Cloud":             {registry.Cloud(plugins), []string{"3", "4"}},
+		"Configured":        {registry.Configured(plugins), []string{"1", "3"}},
+		"Unconfigured":      {registry.Unconfigured(plugins), []string{"2", "4", "5"}},
+		"Local of nothing":  {registry.Local(nil), nil},
+	} {
+		if got := namesOf(test.got); !slices.Equal(got, test.want) {
+			t.Errorf("%s = %v, want %v", name, got, test.want)
+		}
+		for i := range test.got {
+			test.got[i].Name = "spoilt"
+		}
+	}
+	if !reflect.DeepEqual(plugins, given) {
+		t.Error("a filter returned the list that it was given, or changed it")
+	}
+	want := registry.Stats{Total: 5, Configured: 2, Unconfigured: 3, Local: 2, Cloud: 2, WithActiveResources: 2,
+		ByCategory: map[string]int{"a": 2, "b": 3}}
+	if got := registry.StatsOf(plugins); !reflect.DeepEqual(got, want) {
+		t.Errorf("StatsOf = %+v, want %+v", got, want)
+	}
+	if got := registry.StatsOf(nil); got.Total != 0 || got.ByCategory == nil {
+		t.Errorf("StatsOf of nothing = %+v", got)
+	}
+}
