@@ -65,14 +65,12 @@ func wait(ctx context.Context) error {
 	select {
 	case <-t.C:
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
 // Unlock gives the lock back.
 func (l *Lock) Unlock() error {
-	err := error(nil)
+	err := l.file.Unlock()
 	<-l.turn
 	return err
 }
