@@ -16,6 +16,7 @@ import (
 
 	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
 	"github.com/pluginregistry/pluginregistry/store"
+	"github.com/pluginregistry/pluginregistry/store/storetest"
 )
 
 // The test binary is also the program that the tests start, and kill, as another process: childEnv says what it is to do in
@@ -27,7 +28,6 @@ const (
 
 var children = map[string]func(s *Store) error{
 	"save forever": saveForever,
-	"count":        count,
 	"small files":  saveWithSmallFiles,
 }
 
@@ -56,9 +56,6 @@ func childCommand(t *testing.T, dir, what string) *exec.Cmd {
 	cmd.Stderr = os.Stderr
 	return cmd
 }
-
-// long tells whether there is time for many rounds.
-func long() bool { return os.Getenv("PLUGINREGISTRY_LONG") == "1" }
 
 func number(ctx context.Context, s *Store, id string) (int, store.Revision, error) {
 	rec, err := s.Get(ctx, id)
@@ -105,7 +102,7 @@ func saveForever(s *Store) error {
 // A killed process loses nothing that it said was saved, tears no file, and leaves no half of a batch.
 func TestKilled(t *testing.T) {
 	rounds := 15
-	if long() {
+	if storetest.Long() {
 		rounds = 200
 	}
 	dir := t.TempDir()
@@ -156,55 +153,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-const turnsEnv = "PLUGINREGISTRY_JSONFILE_TURNS"
-
-// count adds 1 to a counter, again and again, as a caller should: read, save with the revision, on a conflict once more.
-func count(s *Store) error {
-	ctx := context.Background()
-	turns, err := strconv.Atoi(os.Getenv(turnsEnv))
-	if err != nil {
-		return err
-	}
-	for turns > 0 {
-		n, rev, err := number(ctx, s, "counter")
-		if err != nil {
-			return err
-		}
-		_, err = s.Put(ctx, "counter", fmt.Appendf(nil, `{"n":%d}`, n+1), rev)
-		switch {
-		case err == nil:
-			turns--
-		case !errors.Is(err, store.ErrConflict):
-			return err
-		}
-	}
-	return s.Close()
-}
-
-func TestProcessesCount(t *testing.T) {
-	processes, turns := 4, 15
-	if long() {
-		processes, turns = 8, 200
-	}
-	dir := t.TempDir()
-	var started []*exec.Cmd
-	for range processes {
-		cmd := childCommand(t, dir, "count")
-		cmd.Env = append(cmd.Env, turnsEnv+"="+strconv.Itoa(turns))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		started = append(started, cmd)
-	}
-	for _, cmd := range started {
-		if err := cmd.Wait(); err != nil {
-			t.Error(err)
-		}
-	}
-	if n, _, err := number(t.Context(), openTest(t, dir), "counter"); err != nil || n != processes*turns {
-		t.Errorf("%d processes counted %d times each to %d, %v", processes, turns, n, err)
-	}
-	wantNames(t, dir, "counter.json")
+func TestProcesses(t *testing.T) {
+	storetest.RunProcesses(t, func(_ context.Context, dir string) (store.Store, error) { return Open(dir) })
 }
 
 // A file that the system does not let grow, as on a full disk, is an error, and the old one stays.

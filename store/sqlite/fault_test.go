@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/pluginregistry/pluginregistry/store"
 	"github.com/pluginregistry/pluginregistry/store/sqlite"
+	"github.com/pluginregistry/pluginregistry/store/storetest"
 )
 
 // raw opens a database as another program would.
@@ -150,6 +152,7 @@ var spoilers = map[string]func(path string) error{
 const (
 	spoilerVar = "SQLITE_TEST_SPOILER"
 	spoiledVar = "SQLITE_TEST_SPOILED"
+	openerVar  = "SQLITE_TEST_OPENER"
 )
 
 func TestMain(m *testing.M) {
@@ -159,6 +162,14 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if path := os.Getenv(openerVar); path != "" {
+		os.Stdout.WriteString("ready")
+		if _, err := sqlite.Open(context.Background(), path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		select {} // until it is killed
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -382,4 +393,38 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(open(t, filepath.Join(small, "x.db")))
+}
+
+// TestKilledWhileMigrating: a process that is killed while it makes the tables leaves a database that the next one finishes.
+func TestKilledWhileMigrating(t *testing.T) {
+	rounds := 15
+	if storetest.Long() {
+		rounds = 100
+	}
+	for round := range rounds {
+		path := filepath.Join(t.TempDir(), "x.db")
+		cmd := exec.CommandContext(t.Context(), must(os.Executable()))
+		cmd.Env = append(os.Environ(), openerVar+"="+path)
+		out := must(cmd.StdoutPipe())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		for range rand.IntN(3_000_000) { // somewhere in what it does next
+			_ = rand.Uint64()
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		s, err := sqlite.Open(t.Context(), path)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		put(t, s, "a", `{"n":1}`)
+		wantConfig(t, s, "a", `{"n":1}`)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

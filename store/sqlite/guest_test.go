@@ -1,11 +1,15 @@
 package sqlite_test
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/pressly/goose/v3"
 
 	"github.com/pluginregistry/pluginregistry/store"
 	"github.com/pluginregistry/pluginregistry/store/sqlite"
@@ -33,4 +37,88 @@ func TestGuestStore(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestGuestLeavesTheHostAlone: the host's tables, its goose migrations and its handle stay as they were.
+func TestGuestLeavesTheHostAlone(t *testing.T) {
+	db := must(sql.Open("sqlite", filepath.Join(t.TempDir(), "host.db")))
+	defer db.Close()
+	exec1(t, db, `CREATE TABLE users (name TEXT)`)
+	exec1(t, db, `INSERT INTO users VALUES ('ann')`)
+	exec1(t, db, `CREATE TABLE goose_db_version (id INTEGER PRIMARY KEY, version_id INTEGER, is_applied INTEGER, tstamp TEXT)`)
+	exec1(t, db, `INSERT INTO goose_db_version VALUES (1, 7, 1, '')`)
+	t.Cleanup(goose.ResetGlobalMigrations)
+	if err := goose.SetGlobalMigrations(goose.NewGoMigration(8, &goose.GoFunc{RunTx: func(context.Context, *sql.Tx) error {
+		t.Error("a migration of the host was run")
+		return errors.New("not ours")
+	}}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	s := must(sqlite.New(t.Context(), db))
+	put(t, s, "a", `{"n":1}`)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), "a"); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("a closed guest answers %v", err)
+	}
+	var name string
+	var version, rows int
+	if err := db.QueryRow(`SELECT name, version_id, (SELECT count(*) FROM goose_db_version) FROM users, goose_db_version`).Scan(&name, &version, &rows); err != nil {
+		t.Fatalf("the host's handle after the guest has gone: %v", err)
+	}
+	if name != "ann" || version != 7 || rows != 1 {
+		t.Errorf("the host's tables have %q, version %d, %d rows", name, version, rows)
+	}
+	again := must(sqlite.New(t.Context(), db, sqlite.WithHistory(2)))
+	defer again.Close()
+	wantConfig(t, again, "a", `{"n":1}`)
+}
+
+// TestGuestInMemory: the host's database may be in memory.
+func TestGuestInMemory(t *testing.T) {
+	db := must(sql.Open("sqlite", ":memory:"))
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	s := must(sqlite.New(t.Context(), db))
+	defer s.Close()
+	put(t, s, "a", `{"n":1}`)
+	wantConfig(t, s, "a", `{"n":1}`)
+}
+
+// TestGuestWaitsForConnection: a call waits for the host's only connection as long as its context allows.
+func TestGuestWaitsForConnection(t *testing.T) {
+	db := must(sql.Open("sqlite", filepath.Join(t.TempDir(), "host.db")))
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	s := must(sqlite.New(t.Context(), db))
+	defer s.Close()
+	put(t, s, "a", `{"n":1}`)
+	tx := must(db.Begin())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Get while the host holds the connection: %v", err)
+	}
+	if _, err := s.Put(ctx, "a", []byte(`{}`), store.Any); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Put while the host holds the connection: %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	wantConfig(t, s, "a", `{"n":1}`)
+}
+
+// TestGuestAndOwner: the host's handle and a store of Open share one file.
+func TestGuestAndOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	owner := open(t, path)
+	db := must(sql.Open("sqlite", path))
+	defer db.Close()
+	guest := must(sqlite.New(t.Context(), db))
+	defer guest.Close()
+	put(t, owner, "a", `{"by":"owner"}`)
+	wantConfig(t, guest, "a", `{"by":"owner"}`)
+	put(t, guest, "a", `{"by":"guest"}`)
+	wantConfig(t, owner, "a", `{"by":"guest"}`)
 }

@@ -1,0 +1,184 @@
+package sqlite_test
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pluginregistry/pluginregistry/store"
+	"github.com/pluginregistry/pluginregistry/store/sqlite"
+)
+
+// shell runs SQL in the sqlite3 shell and returns what it says, standard error included.
+func shell(t *testing.T, path, sql string) string {
+	t.Helper()
+	program, err := exec.LookPath("sqlite3")
+	if err != nil {
+		t.Skip("the sqlite3 shell is not installed")
+	}
+	out, err := exec.CommandContext(t.Context(), program, "-cmd", ".timeout 5000", path, sql).CombinedOutput()
+	if _, failed := err.(*exec.ExitError); err != nil && !failed {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// TestShellReads: a person sees configs, values and history in the sqlite3 shell while the store is open.
+func TestShellReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path)
+	put(t, s, "llm_gpt", `{"model":"gpt-4o","limits":{"tokens":4096,"stop":["a",null]},"stream":true,"big":9007199254740993,"a.b":"ü","none":{}}`)
+	put(t, s, "gone", `{}`)
+	if err := s.Delete(t.Context(), "gone", store.Any); err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]string{
+		`SELECT plugin_id, config IS NULL, configured, revision FROM plugin_configs ORDER BY plugin_id`:                                                          "gone|1|0|3\nllm_gpt|0|1|1",
+		`SELECT typeof(config), typeof(revision), updated_at GLOB '20??-??-??T??:??:??.???Z' FROM plugin_configs WHERE plugin_id = 'llm_gpt'`:                    "text|integer|1",
+		`SELECT path, type, value FROM config_values WHERE plugin_id = 'llm_gpt'`:                                                                                "$.model|text|gpt-4o\n$.limits.tokens|integer|4096\n$.limits.stop[0]|text|a\n$.limits.stop[1]|null|null\n$.stream|true|true\n$.big|integer|9007199254740993\n$.\"a.b\"|text|ü\n$.none|object|{}",
+		`SELECT plugin_id, revision, configured, coalesce(config, '-') FROM plugin_config_history WHERE plugin_id = 'gone' ORDER BY seq`:                         "gone|2|1|{}\ngone|3|0|-",
+		`SELECT count(*) FROM pluginregistry_migrations WHERE version_id = 1 AND is_applied`:                                                                     "1",
+		`SELECT group_concat(name, ' ') FROM (SELECT name FROM pragma_table_list WHERE schema = 'main' AND name LIKE 'plugin_config%' AND strict ORDER BY name)`: "plugin_config_damaged plugin_config_history plugin_config_settings plugin_configs",
+		`PRAGMA integrity_check`: "ok",
+	} {
+		if got := shell(t, path, query); got != want {
+			t.Errorf("%s\nsays:\n%s\nwant:\n%s", query, got, want)
+		}
+	}
+}
+
+// TestShellEdits: an edit in the shell is a write like any other: with a revision, a time and a line of history of its own; watchers see
+// it; what was loaded before conflicts.
+func TestShellEdits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path, sqlite.WithPollInterval(pollInterval))
+	before := put(t, s, "a", `{"device":"cpu","n":1}`)
+	put(t, s, "b", `{}`)
+	shell(t, path, `SELECT 1`) // skip before anything is watched
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var events []store.Change
+	var failure error
+	wait := func(events []store.Change, n int) bool { return len(events) == n }
+	edits := []struct{ sql, id, config string }{
+		{`UPDATE plugin_configs SET config = json_set(config, '$.device', 'cuda') WHERE plugin_id = 'a'`, "a", `{"device":"cuda","n":1}`},
+		{`INSERT INTO plugin_configs (plugin_id, config) VALUES ('c', '{"by": "hand"}')`, "c", `{"by":"hand"}`},
+		{`UPDATE plugin_configs SET config = NULL, configured = 0 WHERE plugin_id = 'c'`, "c", ``},
+		{`DELETE FROM plugin_configs WHERE plugin_id = 'b'`, "b", ``},
+		{`INSERT INTO plugin_configs (plugin_id, config) VALUES ('b', '{"again":1}') ON CONFLICT DO UPDATE SET config = excluded.config, configured = 1`, "b", `{"again":1}`},
+		{`REPLACE INTO plugin_configs (plugin_id, config) VALUES ('a', '{"replaced":1.0}')`, "a", `{"replaced":1.0}`},
+		{`UPDATE plugin_configs SET configured = 0 WHERE plugin_id = 'a'`, "a", ``},
+		{`UPDATE plugin_configs SET configured = 1 WHERE plugin_id = 'a'`, "a", `{"replaced":1.0}`},
+	}
+	changes := s.Watch(ctx)
+	step := 0
+	if said := shell(t, path, edits[0].sql); said != "" {
+		t.Fatal(said)
+	}
+	revisions := map[store.Revision]bool{before.Revision: true}
+	for c, err := range changes {
+		if err != nil {
+			failure = err
+			break
+		}
+		events = append(events, c)
+		edit := edits[step]
+		if c.ID != edit.id || c.Configured != (edit.config != "") || revisions[c.Revision] {
+			t.Errorf("%s\nmade the event %+v", edit.sql, c)
+		}
+		revisions[c.Revision] = true
+		if edit.config == "" {
+			if _, err := s.Get(ctx, edit.id); err == nil {
+				t.Errorf("%s\nleft the config", edit.sql)
+			}
+		} else {
+			wantConfig(t, s, edit.id, edit.config)
+		}
+		versions := must(s.History(ctx, edit.id, 1))
+		if v := versions[0]; v.Revision != c.Revision || v.Configured != c.Configured || v.UpdatedAt.Before(before.UpdatedAt) {
+			t.Errorf("%s\nmade the line of history %v", edit.sql, v)
+		}
+		if step++; step == len(edits) {
+			break
+		}
+		if said := shell(t, path, edits[step].sql); said != "" {
+			t.Errorf("%s\nsays %s", edits[step].sql, said)
+		}
+	}
+	if failure != nil || !wait(events, len(edits)) {
+		t.Fatalf("%d of %d events, %v", len(events), len(edits), failure)
+	}
+	if _, err := s.Put(ctx, "a", []byte(`{}`), before.Revision); err == nil {
+		t.Error("a revision of before the edits was accepted")
+	}
+	if ids := must(s.Configured(ctx)); !slices.Equal(ids, []string{"a", "b"}) {
+		t.Errorf("configured: %q", ids)
+	}
+}
+
+// TestShellRefused: the database refuses what is no config, and says why.
+func TestShellRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path)
+	rec := put(t, s, "a", `{"n":1}`)
+	for sql, says := range map[string]string{
+		`UPDATE plugin_configs SET config = '{"n":' WHERE plugin_id = 'a'`:               "config is one JSON object",
+		`UPDATE plugin_configs SET config = '[1]' WHERE plugin_id = 'a'`:                 "config is one JSON object",
+		`UPDATE plugin_configs SET config = 'null' WHERE plugin_id = 'a'`:                "config is one JSON object",
+		`UPDATE plugin_configs SET config = '{"x":{"n":1,"n":2}}' WHERE plugin_id = 'a'`: "a name stands twice",
+		`INSERT INTO plugin_configs (plugin_id, config) VALUES ('b', '{"n":1,"n":2}')`:   "a name stands twice",
+		`UPDATE plugin_configs SET config = x'00' WHERE plugin_id = 'a'`:                 "cannot store BLOB",
+		`UPDATE plugin_configs SET config = NULL WHERE plugin_id = 'a'`:                  "configured is 1 with a config",
+		`UPDATE plugin_configs SET configured = 2 WHERE plugin_id = 'a'`:                 "configured is 1 with a config",
+		`UPDATE plugin_configs SET plugin_id = 'z' WHERE plugin_id = 'a'`:                "plugin_id stays",
+		`UPDATE plugin_configs SET revision = 0 WHERE plugin_id = 'a'`:                   "revision only grows",
+		`UPDATE plugin_configs SET updated_at = 'now' WHERE plugin_id = 'a'`:             "updated_at is a UTC time",
+		`INSERT INTO plugin_configs (plugin_id, config) VALUES ('', '{}')`:               "plugin_id has 1 to 512 bytes",
+	} {
+		if got := shell(t, path, sql); !strings.Contains(got, says) {
+			t.Errorf("%s\nsays %q, not %q", sql, got, says)
+		}
+	}
+	if now := must(s.Get(t.Context(), "a")); string(now.Config) != `{"n":1}` || now.Revision != rec.Revision {
+		t.Errorf("the config is now %v", now)
+	}
+}
+
+// TestShellHoldsTransaction: a shell in the middle of reading does not keep the store from saving.
+func TestShellHoldsTransaction(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path)
+	put(t, s, "a", `{"n":1}`)
+	program, err := exec.LookPath("sqlite3")
+	if err != nil {
+		t.Skip("the sqlite3 shell is not installed")
+	}
+	cmd := exec.CommandContext(t.Context(), program, path)
+	in := must(cmd.StdinPipe())
+	out := must(cmd.StdoutPipe())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(sql, want string) {
+		t.Helper()
+		if _, err := in.Write([]byte(sql + "\n")); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := out.Read(got); err != nil || string(got) != want {
+			t.Fatalf("%s: %q, %v", sql, got, err)
+		}
+	}
+	ask(`BEGIN; SELECT config FROM plugin_configs;`, `{"n":1}`+"\n")
+	put(t, s, "a", `{"n":2}`)
+	ask(`SELECT config FROM plugin_configs;`, `{"n":1}`+"\n") // its own view
+	ask(`COMMIT; SELECT config FROM plugin_configs;`, `{"n":2}`+"\n")
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
