@@ -65,6 +65,8 @@ func wait(ctx context.Context) error {
 	select {
 	case <-t.C:
 		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -90,6 +90,7 @@ func TestCheckRefuses(t *testing.T) {
 		{`{"x":[{"y":{"a/b~c":[1,"hide",tru]}}]}`, `/x/0/y/a~1b~0c/2`, 30, "no JSON value starts"},
 		{`{"\u0061\"":{"":7777x}}`, `/a"`, 20, "an object needs a comma"},
 		{`{"a":"hide","b":1,"a":"hide"}`, `/a`, 18, "stands twice"},
+		{`{"a":{"b":"hide"},"a":1}`, `/a`, 18, "stands twice"},
 		{`{"o":[0,{"a":"hide","a":"hide"}]}`, `/o/1/a`, 20, "stands twice"},
 		{`{"a":"hide","\u0061":"hide"}`, `/a`, 12, "stands twice"},
 		{`{"\ud83d\uDE00":"hide","😀":"hide"}`, `/😀`, 23, "stands twice"},
