@@ -77,7 +77,7 @@ func run(ctx context.Context, out io.Writer, db, key string) error {
 	}
 
 	fmt.Fprintf(out, "\nA configuration that does not fit is refused, with the place and the reason:\n")
-	_, err := reg.SaveConfig(ctx, "transcription_faster_whisper", map[string]any{"device": "gpu", "beam_size": 0})
+	_, err = reg.SaveConfig(ctx, "transcription_faster_whisper", map[string]any{"device": "gpu", "beam_size": 0})
 	invalid, ok := errors.AsType[*registry.ValidationError](err)
 	if !ok {
 		return fmt.Errorf("the configuration should have been refused: %w", err)

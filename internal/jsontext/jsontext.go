@@ -12,6 +12,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -30,10 +31,16 @@ type Error struct {
 	path []string // the tokens of Pointer, innermost first, while the scanner finds its way out
 }
 
+// shownPointer is how much of a pointer the text of an Error shows: names can be as long as the text itself.
+const shownPointer = 256
+
 func (e *Error) Error() string {
 	at := "at the top level"
-	if e.Pointer != "" {
-		at = "at " + strconv.Quote(e.Pointer)
+	if p := e.Pointer; p != "" {
+		if len(p) > shownPointer {
+			p = strings.ToValidUTF8(p[:shownPointer], "") + "…"
+		}
+		at = "at " + strconv.Quote(p)
 	}
 	return fmt.Sprintf("%s %s (byte %d)", e.Reason, at, e.Offset)
 }
