@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -47,15 +48,18 @@ func infosOf(names ...string) []registry.Info {
 	return infos
 }
 
-// spyStore is a store whose calls are counted, and to which something may happen around them.
+// spyStore is a store whose calls are counted, and where something may happen when a call is done and has not returned yet.
 type spyStore struct {
 	store.Store
-	calls, lists atomic.Int32
-	afterList    func()                        // the list is there, and not yet returned
-	failList     error                         // what Configured returns, if it is not nil
-	afterPut     func(context.Context, *error) // the config is stored
-	failGet      func(id string) error         // what Get returns, if it is not nil
-	yields       bool                          // let others run between doing and telling
+	calls       atomic.Int32
+	afterList   func()
+	failList    error // what Configured returns, if it is not nil
+	afterPut    func(context.Context, *error)
+	afterDelete func()
+	afterGet    func()
+	failGet     func(id string) error // what Get returns, if it is not nil
+	yields      bool                  // lets others run before and after
+	patient     bool                  // takes no notice of contexts
 }
 
 func (s *spyStore) Get(ctx context.Context, id string) (store.Record, error) {
@@ -66,6 +70,9 @@ func (s *spyStore) Get(ctx context.Context, id string) (store.Record, error) {
 		}
 	}
 	rec, err := s.Store.Get(ctx, id)
+	if s.afterGet != nil {
+		s.afterGet()
+	}
 	s.yield()
 	return rec, err
 }
@@ -85,15 +92,20 @@ func (s *spyStore) Delete(ctx context.Context, id string, match store.Revision) 
 	s.calls.Add(1)
 	s.yield()
 	err := s.Store.Delete(ctx, id, match)
+	if s.afterDelete != nil {
+		s.afterDelete()
+	}
 	s.yield()
 	return err
 }
 
 func (s *spyStore) Configured(ctx context.Context) ([]string, error) {
 	s.calls.Add(1)
-	s.lists.Add(1)
 	if s.failList != nil {
 		return nil, s.failList
+	}
+	if s.patient {
+		ctx = context.WithoutCancel(ctx)
 	}
 	ids, err := s.Store.Configured(ctx)
 	if s.afterList != nil {
@@ -103,9 +115,10 @@ func (s *spyStore) Configured(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
+// yield lets others run now and then, so that who is first is not last.
 func (s *spyStore) yield() {
 	if s.yields {
-		for range 3 {
+		for range rand.IntN(6) {
 			runtime.Gosched()
 		}
 	}

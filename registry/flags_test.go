@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -163,18 +165,74 @@ func TestSync(t *testing.T) {
 	checkFlags(t, reg, st.Store)
 }
 
-// A save whose context ended while it was being written may have happened all the same.
+// A save whose context ended while it was being written may have happened all the same. What then cannot be read is a config, too.
 func TestFlagOfAnAbandonedSave(t *testing.T) {
+	for _, unreadable := range []error{nil, store.ErrCorrupt} {
+		reg, st := newSpied()
+		register(t, reg, "c", finding("p"))
+		ctx, cancel := context.WithCancel(t.Context())
+		st.afterPut = func(ctx context.Context, err *error) {
+			cancel()
+			*err = ctx.Err()
+			st.failGet = func(string) error { return unreadable }
+		}
+		if _, err := reg.SaveConfig(ctx, "c_p", map[string]any{}); !errors.Is(err, context.Canceled) {
+			t.Fatalf("the error is %v", err)
+		}
+		if checkFlags(t, reg, st.Store); !isConfigured(t, reg, "c_p") {
+			t.Error("the save did not happen")
+		}
+	}
+}
+
+// Whichever of two writes is told of its success last, the flag is what the store has.
+func TestFlagOfOverlappingWrites(t *testing.T) {
 	reg, st := newSpied()
 	register(t, reg, "c", finding("p"))
-	ctx, cancel := context.WithCancel(t.Context())
-	st.afterPut = func(ctx context.Context, err *error) { cancel(); *err = ctx.Err() }
-	if _, err := reg.SaveConfig(ctx, "c_p", map[string]any{}); !errors.Is(err, context.Canceled) {
-		t.Fatalf("the error is %v", err)
+	st.afterPut = func(context.Context, *error) {
+		st.afterPut = nil
+		if err := reg.DeleteConfig(t.Context(), "c_p"); err != nil {
+			t.Error(err)
+		}
 	}
-	checkFlags(t, reg, st.Store)
-	if !isConfigured(t, reg, "c_p") {
-		t.Error("the save did not happen")
+	save(t, reg, "c_p", map[string]any{})
+	if checkFlags(t, reg, st.Store); isConfigured(t, reg, "c_p") {
+		t.Error("the deletion, which was last, did not happen")
+	}
+}
+
+// A write that begins while an earlier one, which was not alone, has asked the store and not yet set the flag, counts over it.
+func TestFlagOfAWriteDuringTheAsking(t *testing.T) {
+	reg, st := newSpied()
+	register(t, reg, "c", finding("p"))
+	var wg sync.WaitGroup
+	asked, deleted := 0, make(chan struct{})
+	st.afterDelete = func() { close(deleted) }
+	st.afterPut = func(context.Context, *error) {
+		st.afterPut = nil
+		save(t, reg, "c_p", map[string]any{"n": 2})
+		st.afterGet = func() {
+			if asked++; asked > 1 {
+				return
+			}
+			wg.Go(func() {
+				if err := reg.DeleteConfig(t.Context(), "c_p"); err != nil {
+					t.Error(err)
+				}
+			})
+			<-deleted
+			for range 1000 { // it may return, if it does not wait
+				runtime.Gosched()
+			}
+		}
+	}
+	save(t, reg, "c_p", map[string]any{"n": 1})
+	wg.Wait()
+	if checkFlags(t, reg, st.Store); isConfigured(t, reg, "c_p") {
+		t.Error("the flag is not that of the last write")
+	}
+	if asked != 2 {
+		t.Errorf("the store was asked %d times, not twice", asked)
 	}
 }
 
@@ -234,6 +292,48 @@ func TestWatchKeepsFlags(t *testing.T) {
 	want := []store.Change{{ID: "c_p", Revision: "2", Configured: true}, {ID: "c_p", Revision: "3"}, {ID: "unknown", Revision: "4", Configured: true}}
 	if !slices.Equal(seen, want) {
 		t.Errorf("Watch yielded %v, want %v", seen, want)
+	}
+}
+
+// teller is a store that tells of these changes.
+type teller struct {
+	*spyStore
+	changes []store.Change
+}
+
+func (s teller) Watch(context.Context) iter.Seq2[store.Change, error] {
+	return func(yield func(store.Change, error) bool) {
+		for _, c := range s.changes {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Where the store cannot be asked, the error is yielded, Watch goes on, and the flag is what the watcher told.
+func TestWatchOverAStoreThatCannotBeRead(t *testing.T) {
+	_, st := newSpied()
+	reg := registry.New(teller{st, []store.Change{{ID: "c_p", Revision: "1", Configured: true}, {ID: "c_p"}}})
+	register(t, reg, "c", finding("p"))
+	st.failList = errBroken
+	st.failGet = func(string) error { return errBroken }
+	var failed, told int
+	for change, err := range reg.Watch(t.Context()) {
+		if errors.Is(err, errBroken) {
+			failed++
+			continue
+		}
+		told++
+		if err != nil || isConfigured(t, reg, "c_p") != change.Configured {
+			t.Errorf("told of %v, %v, the flag is %t", change, err, isConfigured(t, reg, "c_p"))
+		}
+	}
+	if failed != 1 || told != 2 {
+		t.Errorf("Watch yielded %d errors and %d changes", failed, told)
+	}
+	for range reg.Watch(t.Context()) {
+		break // leaving at once is fine
 	}
 }
 

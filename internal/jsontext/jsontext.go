@@ -32,7 +32,7 @@ type Error struct {
 }
 
 // shownPointer is how much of a pointer the text of an Error shows: names can be as long as the text itself.
-const shownPointer = 256
+const shownPointer = 2048
 
 func (e *Error) Error() string {
 	at := "at the top level"

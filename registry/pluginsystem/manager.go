@@ -384,12 +384,9 @@ func (m *Manager[P]) stored(reg *registry.Registry) configFunc[P] {
 		if err != nil {
 			return source{}, err
 		}
-		if err := reg.Validate(id, rec.Config); err != nil {
-			return source{}, err
-		}
 		src := newSource(rec.Config)
 		src.id, src.rev = id, rec.Revision
-		return src, nil
+		return src, reg.Validate(id, rec.Config)
 	}
 }
 
