@@ -36,7 +36,7 @@ func (r *Registry) History(ctx context.Context, id string, limit int) ([]store.V
 // revision, so that it can be undone like any save. Rolling back to a deletion deletes. A revision that is not in the history is
 // store.ErrNotFound.
 func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision) (store.Record, error) {
-	versions, err := r.History(ctx, id, 0)
+	versions, err := store.History(ctx, r.st, id, 0) // SaveConfig opens the secrets, and knows then that they are some
 	if err != nil {
 		return store.Record{}, err
 	}

@@ -18,7 +18,7 @@ import (
 func TestReadersSeeWholeCategories(t *testing.T) {
 	reg := registry.New(memory.New())
 	// Every plugin of one manager has the same version and its own schema title, and there are as many as the version says.
-	versions := []int{1, 7, 40}
+	versions := []int{2, 30, 400}
 	managerOf := func(size int) *fakeManager {
 		infos := make([]registry.Info, size)
 		for i := range infos {
@@ -47,7 +47,7 @@ func TestReadersSeeWholeCategories(t *testing.T) {
 	var writers, readers sync.WaitGroup
 	for range 2 {
 		writers.Go(func() {
-			for n := range 60 {
+			for n := range 150 {
 				if n%3 == 2 {
 					if err := reg.Refresh(t.Context(), "c"); err != nil {
 						t.Error(err)

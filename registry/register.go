@@ -65,7 +65,7 @@ func (r *Registry) RegisterManager(ctx context.Context, category string, m Manag
 
 // Refresh asks the managers of the given categories, or of all without any, for their plugins again. A plugin that has gone leaves the
 // list; its config stays stored. The errors are those of RegisterManager, joined; a category that fails stays as it was and does not
-// keep the others from being refreshed.
+// keep the others from being refreshed. It never undoes a registration that was begun meanwhile, or was under way.
 func (r *Registry) Refresh(ctx context.Context, categories ...string) error {
 	if len(categories) == 0 {
 		categories = r.Categories()
@@ -190,14 +190,15 @@ func describe(ctx context.Context, c *category, info *Info, schemas interner) fo
 	}
 	raw, err := askSchema(ctx, c.manager, info.Name)
 	if err != nil {
-		p.SchemaErr = fmt.Errorf("plugin %q: its schema could not be looked up: %w", p.ID(), err)
+		f.schema = &schemaState{err: fmt.Errorf("its schema could not be looked up: %w", err)}
+		p.SchemaErr = fmt.Errorf("plugin %q: %w", p.ID(), f.schema.err)
 		return f
 	}
 	f.schema = schemas.intern(raw)
 	p.Schema = f.schema.raw
 	if f.schema.err != nil {
 		p.SchemaErr = fmt.Errorf("plugin %q: %w", p.ID(), f.schema.err)
-		p.Schema, f.schema = nil, nil
+		p.Schema = nil
 		return f
 	}
 	if f.schema.title != "" {

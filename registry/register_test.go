@@ -807,7 +807,9 @@ func TestReturnedValuesAreTheCallersOwn(t *testing.T) {
 
 func TestOddIDs(t *testing.T) {
 	reg, _ := newSpied()
-	register(t, reg, "c", finding("p"))
+	for i := range 20 { // so many that looking one up takes time in proportion to its name
+		register(t, reg, strings.Repeat("c", i+1), finding("p"))
+	}
 	for _, id := range []string{"", "_", "c", "c_", "_p", "c_p_", "c_p\x00", "C_P", "c__p", "\xff", strings.Repeat("_", 1<<22)} {
 		if p, ok := reg.Plugin(id); ok {
 			t.Errorf("an ID of %d bytes is %q", len(id), p.ID())

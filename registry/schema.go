@@ -19,10 +19,13 @@ type schemaState struct {
 	title          string
 	description    string
 	hasDescription bool
-	err            error // why raw cannot be a schema; nothing else is set then
+	err            error // why raw cannot be a schema
 
 	hash  uint64
 	users int // categories that hold it; guarded by Registry.mu
+
+	hintOnce sync.Once
+	hint     bool // what maySecret found
 
 	once     sync.Once
 	compiled *schema.Schema
@@ -37,10 +40,23 @@ func (s *schemaState) note() error {
 	return nil
 }
 
+// reason tells why the schema cannot be used to validate. It must have been compiled.
+func (s *schemaState) reason() error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.compiled.Err()
+}
+
 // maySecret tells quickly whether the schema can have secret fields, so that one that has none need not be compiled for them.
 func (s *schemaState) maySecret() bool {
-	return bytes.Contains(s.raw, []byte("secret")) || bytes.Contains(s.raw, []byte("writeOnly")) ||
-		bytes.Contains(s.raw, []byte("password")) || bytes.Contains(s.raw, []byte(`\u`))
+	s.hintOnce.Do(func() {
+		text := bytes.ToLower(s.raw) // a format may be written Password
+		for _, word := range []string{"secret", "writeonly", "password", `\u00`} {
+			s.hint = s.hint || bytes.Contains(text, []byte(word))
+		}
+	})
+	return s.hint
 }
 
 var schemaSeed = maphash.MakeSeed()
@@ -111,7 +127,7 @@ func readSchema(raw json.RawMessage) *schemaState {
 func (r *Registry) use(s *schemaState, id string) *schema.Schema {
 	s.once.Do(func() {
 		s.compiled = schema.Compile(s.raw)
-		err := s.compiled.Err()
+		err := s.reason()
 		if err == nil {
 			return
 		}

@@ -74,12 +74,11 @@ func (r *Registry) open(id, pointer, text string) (*jsontext.Value, error) {
 	if r.aead == nil {
 		return nil, locked(ErrNoSecretKey)
 	}
-	rest, ok := strings.CutPrefix(text, sealedVersion)
-	i := strings.LastIndexByte(rest, ':')
-	if !ok || i < 0 {
+	_, rest, ok := splitSealed(text)
+	if !ok {
 		return nil, locked(errors.New("it is not in a form that this version knows"))
 	}
-	ciphertext, err := base64.StdEncoding.DecodeString(rest[i+1:])
+	ciphertext, err := base64.StdEncoding.DecodeString(rest)
 	if err != nil {
 		return nil, locked(errors.New("it is no base64 text"))
 	}
@@ -94,15 +93,25 @@ func (r *Registry) open(id, pointer, text string) (*jsontext.Value, error) {
 	return v, nil
 }
 
-// sealedBy tells whether text was sealed by the key that seals now.
-func (r *Registry) sealedBy(text string) bool {
-	key := r.keyID()
-	return key != "" && strings.HasPrefix(text, sealedVersion+key+":")
+// splitSealed returns the key ID and the base64 text of what stands in a sealed value.
+func splitSealed(text string) (key, ciphertext string, ok bool) {
+	rest, ok := strings.CutPrefix(text, sealedVersion)
+	i := strings.LastIndexByte(rest, ':')
+	if !ok || i < 0 {
+		return "", "", false
+	}
+	return rest[:i], rest[i+1:], true
 }
 
-// eachSealed calls f with every sealed value in v, with its pointer.
+// sealedBy tells whether text was sealed by the key that seals now.
+func (r *Registry) sealedBy(text string) bool {
+	key, _, ok := splitSealed(text)
+	return ok && key != "" && key == r.keyID()
+}
+
+// eachSealed calls f with every sealed value in v, which stands at pointer. A whole config is never sealed, even if it looks so.
 func eachSealed(v *jsontext.Value, pointer string, f func(pointer, text string, at *jsontext.Value) error) error {
-	if text, ok := sealedText(v); ok {
+	if text, ok := sealedText(v); ok && pointer != "" {
 		return f(pointer, text, v)
 	}
 	for i, item := range v.Items {
@@ -118,6 +127,34 @@ func eachSealed(v *jsontext.Value, pointer string, f func(pointer, text string, 
 	return nil
 }
 
+// places is a set of JSON Pointers.
+type places map[string]bool
+
+// each calls f with every value in config that stands at one of the places; of two places, one in the other, with the outer one only.
+func (p places) each(config *jsontext.Value, f func(pointer string, at *jsontext.Value) error) error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p.walk(config, nil, f)
+}
+
+func (p places) walk(v *jsontext.Value, at []byte, f func(string, *jsontext.Value) error) error {
+	if p[string(at)] {
+		return f(string(at), v)
+	}
+	for i, item := range v.Items {
+		if err := p.walk(item, strconv.AppendInt(append(at, '/'), int64(i), 10), f); err != nil {
+			return err
+		}
+	}
+	for _, m := range v.Members {
+		if err := p.walk(m.Value, append(append(at, '/'), jsontext.EscapeToken(m.Name)...), f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // opened returns a record with the secrets in its config opened.
 func (r *Registry) opened(rec store.Record) (store.Record, error) {
 	if !mayHoldSealed(rec.Config) {
@@ -125,7 +162,7 @@ func (r *Registry) opened(rec store.Record) (store.Record, error) {
 	}
 	config, err := jsontext.Parse(rec.Config)
 	if err == nil {
-		err = r.openAll(rec.ID, config)
+		_, err = r.openAll(rec.ID, "", config)
 	}
 	if err != nil {
 		return store.Record{}, err
@@ -134,80 +171,95 @@ func (r *Registry) opened(rec store.Record) (store.Record, error) {
 	return rec, nil
 }
 
-// openAll opens the sealed values in config, in place.
-func (r *Registry) openAll(id string, config *jsontext.Value) error {
-	return eachSealed(config, "", func(pointer, text string, at *jsontext.Value) error {
-		v, err := r.open(id, pointer, text)
+// openAll opens the sealed values in v, which stands at pointer, in place. It returns where they were, and their sealed forms.
+func (r *Registry) openAll(id, pointer string, v *jsontext.Value) (map[string]*jsontext.Value, error) {
+	boxes := map[string]*jsontext.Value{}
+	err := eachSealed(v, pointer, func(pointer, text string, at *jsontext.Value) error {
+		held, err := r.open(id, pointer, text)
 		if err == nil {
-			*at = *v
+			boxes[pointer] = at.Clone()
+			*at = *held
 		}
 		return err
 	})
+	return boxes, err
 }
 
-// secretsOf returns the pointers of the secret values in config. null is no secret.
-func secretsOf(s *schema.Schema, config *jsontext.Value) []string {
-	if s == nil || !s.HasSecrets() {
-		return nil
+// secretSchema returns the schema that tells which fields of a config are secret, or nil where none is. If that cannot be told, though
+// the schema's text speaks of secrets, it is an error.
+func (r *Registry) secretSchema(id string, state *schemaState) (*schema.Schema, error) {
+	if state == nil || !state.maySecret() {
+		return nil, nil
 	}
-	var pointers []string
-	for _, p := range s.Secrets(config) {
-		if v := config.At(p); v != nil && v.Kind != jsontext.Null {
-			pointers = append(pointers, p)
-		}
+	s := r.use(state, id)
+	if s.KnowsSecrets() {
+		return s, nil
 	}
-	return pointers
+	if r.plaintext {
+		return nil, nil
+	}
+	return nil, fault(id, "the config", fmt.Errorf("%w, and it seems to have secret fields that cannot be told from the others: %w; "+
+		"mend the schema, or allow secrets to be stored in plain text with WithPlaintextSecrets", ErrUnusableSchema, state.reason()))
 }
+
+// secretsOf returns where config has secret values, by its schema. null is no secret.
+func secretsOf(s *schema.Schema, config *jsontext.Value) places {
+	secret := places{}
+	if s == nil || !s.HasSecrets() {
+		return secret
+	}
+	for _, p := range s.Secrets(config) {
+		secret[p] = true
+	}
+	_ = secret.each(config, func(pointer string, v *jsontext.Value) error {
+		if v.Kind == jsontext.Null {
+			delete(secret, pointer)
+		}
+		return nil
+	})
+	return secret
+}
+
+func isRedacted(v *jsontext.Value) bool { return v.Kind == jsontext.String && v.Text == Redacted }
 
 // secrets are the secret values of a config that is to be saved.
 type secrets struct {
-	config   *jsontext.Value // opened; nil: the config has none
-	pointers []string
-	stored   storedSecrets
+	config *jsontext.Value // opened
+	secret places          // none: the config has none
+	stored map[string]*jsontext.Value
 }
 
-// openSecrets finds the secret values of a config that is to be saved. Redacted becomes the value that is stored, and a value that is
-// sealed what it holds, so that p.plain is the config as it is meant.
+// openSecrets finds the secret values of a config that is to be saved: those of secret fields, and those that are given sealed. Redacted
+// becomes the value that is stored, and a value that is sealed what it holds, so that p.plain is the config as it is meant.
 func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaState, p *prepared) (*secrets, error) {
-	var s *schema.Schema
-	if state != nil && state.maySecret() {
-		s = r.use(state, id)
+	s, err := r.secretSchema(id, state)
+	if err != nil {
+		return nil, err
 	}
-	if (s == nil || !s.HasSecrets()) && !mayHoldSealed(p.plain) {
+	if state == nil || state.err != nil {
+		if err := r.refuseUnsealing(ctx, id, state); err != nil {
+			return nil, err
+		}
+	}
+	redacted := bytes.Contains(p.plain, []byte(`"`+Redacted+`"`))
+	if (s == nil || !s.HasSecrets()) && !mayHoldSealed(p.plain) && !redacted {
 		return &secrets{}, nil
 	}
 	config, err := jsontext.Parse(p.plain)
 	if err != nil {
 		return nil, fault(id, "the config", err)
 	}
-	if err := r.openAll(id, config); err != nil {
+	boxes, err := r.openAll(id, "", config)
+	if err != nil {
 		return nil, err
 	}
-	found := &secrets{config: config, pointers: secretsOf(s, config), stored: storedSecrets{r: r, id: id}}
-	if len(found.pointers) == 0 {
-		p.plain = config.Append(nil)
-		p.sealed = p.plain
-		return found, nil
+	found := &secrets{config: config, secret: secretsOf(s, config)}
+	for pointer := range boxes {
+		found.secret[pointer] = true
 	}
-	if err := found.stored.load(ctx); err != nil {
-		return nil, err
-	}
-	for _, at := range found.pointers {
-		v := config.At(at)
-		if v.Kind != jsontext.String || v.Text != Redacted {
-			continue
-		}
-		kept, err := found.stored.at(at)
-		if err != nil {
+	if len(found.secret) > 0 || redacted {
+		if err := found.keep(ctx, r, id, p); err != nil {
 			return nil, err
-		}
-		if kept == nil {
-			return nil, fault(id, "the secret at "+strconv.Quote(at),
-				fmt.Errorf("%w: %q stands for the stored value, and none is stored; give the value itself", store.ErrInvalidConfig, Redacted))
-		}
-		*v = *kept.Clone()
-		if p.match == store.Any { // what is kept must be what is replaced
-			p.match = found.stored.revision
 		}
 	}
 	p.plain = config.Append(nil)
@@ -215,76 +267,132 @@ func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaStat
 	return found, nil
 }
 
-// seal makes the form in which a config is stored. A value that is stored already keeps its ciphertext.
-func (f *secrets) seal(r *Registry, id string, p *prepared) error {
-	if len(f.pointers) == 0 || r.aead == nil && r.plaintext {
+// refuseUnsealing is an error if the config stored for a plugin without a schema has sealed values: nothing would then tell which values
+// of the next one to seal.
+func (r *Registry) refuseUnsealing(ctx context.Context, id string, state *schemaState) error {
+	if r.plaintext {
 		return nil
 	}
-	if r.aead == nil {
-		return fault(id, "the config", ErrNoSecretKey)
+	rec, err := r.stored(ctx, id)
+	if err != nil || !mayHoldSealed(rec.Config) {
+		return err
+	}
+	config, err := jsontext.Parse(rec.Config)
+	if err != nil {
+		return fault(id, "the stored config", err)
+	}
+	reason := ErrUnknownPlugin
+	if state != nil {
+		reason = fmt.Errorf("%w: %w", ErrUnusableSchema, state.err)
+	}
+	return eachSealed(config, "", func(string, string, *jsontext.Value) error {
+		return fault(id, "the config", fmt.Errorf("%w, and the stored config has sealed secrets: what to seal can be told only with the schema; "+
+			"register the plugin with it, delete the config first, or allow secrets in plain text with WithPlaintextSecrets", reason))
+	})
+}
+
+// stored returns the record that a new config is saved over. One that cannot be read is as good as none.
+func (r *Registry) stored(ctx context.Context, id string) (store.Record, error) {
+	rec, err := r.st.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) {
+		return nothing(id), nil
+	}
+	return rec, err
+}
+
+// keep looks up what is stored for the secrets, and puts it in the place of Redacted.
+func (f *secrets) keep(ctx context.Context, r *Registry, id string, p *prepared) error {
+	rec, err := r.stored(ctx, id)
+	if err != nil {
+		return err
+	}
+	config, err := jsontext.Parse(rec.Config)
+	if err != nil {
+		return fault(id, "the stored config", err)
+	}
+	// What RedactedConfig hides because it is sealed comes back as Redacted, even if today's schema does not call it secret.
+	sealed := places{}
+	_ = eachSealed(config, "", func(pointer, _ string, _ *jsontext.Value) error {
+		sealed[pointer] = true
+		return nil
+	})
+	_ = sealed.each(f.config, func(pointer string, v *jsontext.Value) error {
+		if isRedacted(v) {
+			f.secret[pointer] = true
+		}
+		return nil
+	})
+	f.stored = map[string]*jsontext.Value{}
+	_ = f.secret.each(config, func(pointer string, v *jsontext.Value) error {
+		f.stored[pointer] = v
+		return nil
+	})
+	return f.secret.each(f.config, func(pointer string, v *jsontext.Value) error {
+		if !isRedacted(v) {
+			return nil
+		}
+		kept := f.stored[pointer]
+		if kept == nil {
+			return fault(id, "the secret at "+strconv.Quote(pointer),
+				fmt.Errorf("%w: %q stands for the stored value, and none is stored; give the value itself", store.ErrInvalidConfig, Redacted))
+		}
+		kept = kept.Clone()
+		if _, err := r.openAll(id, pointer, kept); err != nil {
+			return err
+		}
+		*v = *kept
+		if p.match == store.Any { // what is kept must be what is replaced
+			p.match = rec.Revision
+		}
+		return nil
+	})
+}
+
+// seal makes the form in which a config is stored. A value that is stored already keeps its ciphertext.
+func (f *secrets) seal(r *Registry, id string, p *prepared) error {
+	if len(f.secret) == 0 || r.aead == nil && r.plaintext {
+		return nil
 	}
 	sealed := f.config.Clone()
-	for _, at := range f.pointers {
-		v := sealed.At(at)
-		box := f.stored.same(at, v)
+	if err := f.secret.each(sealed, func(pointer string, v *jsontext.Value) error {
+		if v.Kind == jsontext.Null {
+			return nil
+		}
+		if r.aead == nil {
+			return fault(id, "the config", ErrNoSecretKey)
+		}
+		box := r.same(id, pointer, f.stored[pointer], v)
 		if box == nil {
 			var err error
-			if box, err = r.seal(id, at, v); err != nil {
+			if box, err = r.seal(id, pointer, v); err != nil {
 				return err
 			}
 		}
 		*v = *box
+		return nil
+	}); err != nil {
+		return err
 	}
 	p.sealed = sealed.Append(nil)
 	return nil
 }
 
-// storedSecrets is the config that a new one is saved over.
-type storedSecrets struct {
-	r        *Registry
-	id       string
-	config   *jsontext.Value // nil: there is none
-	revision store.Revision
-}
-
-func (st *storedSecrets) load(ctx context.Context) error {
-	rec, err := st.r.st.Get(ctx, st.id)
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrCorrupt): // then there is nothing to keep
-		return nil
-	case err != nil:
-		return err
-	}
-	st.revision = rec.Revision
-	st.config, err = jsontext.Parse(rec.Config)
-	return err
-}
-
-// at returns the value that is stored at pointer, opened, or nil.
-func (st *storedSecrets) at(pointer string) (*jsontext.Value, error) {
-	v := st.config.At(pointer)
-	if text, ok := sealedText(v); ok {
-		return st.r.open(st.id, pointer, text)
-	}
-	return v, nil
-}
-
-// same returns the sealed form that is stored at pointer if it holds v, else nil.
-func (st *storedSecrets) same(pointer string, v *jsontext.Value) *jsontext.Value {
-	box := st.config.At(pointer)
-	text, ok := sealedText(box)
+// same returns what is stored at pointer if that is the sealed form of v, else nil.
+func (r *Registry) same(id, pointer string, stored, v *jsontext.Value) *jsontext.Value {
+	text, ok := sealedText(stored)
 	if !ok {
 		return nil
 	}
-	held, err := st.r.open(st.id, pointer, text)
+	held, err := r.open(id, pointer, text)
 	if err != nil || !bytes.Equal(held.Append(nil), v.Append(nil)) {
 		return nil
 	}
-	return box
+	return stored
 }
 
 // RedactedConfig returns what LoadConfig does, with Redacted in the place of every secret value: those of secret fields and those that
-// are sealed. It needs no key. Saving it back keeps the secrets.
+// are sealed. It needs no key. Saving it back keeps the secrets. The error is ErrUnusableSchema if the schema speaks of secrets, but
+// which fields are secret cannot be told, or what the store says.
 func (r *Registry) RedactedConfig(ctx context.Context, id string) (store.Record, error) {
 	rec, err := r.st.Get(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
@@ -293,20 +401,20 @@ func (r *Registry) RedactedConfig(ctx context.Context, id string) (store.Record,
 	if err != nil {
 		return store.Record{}, err
 	}
+	s, err := r.secretSchema(id, r.schemaState(id))
+	if err != nil {
+		return store.Record{}, err
+	}
 	config, err := jsontext.Parse(rec.Config)
 	if err != nil {
 		return store.Record{}, fault(id, "the config", err)
 	}
-	redact := func(v *jsontext.Value) { *v = jsontext.Value{Kind: jsontext.String, Text: Redacted} }
-	_ = eachSealed(config, "", func(_, _ string, at *jsontext.Value) error {
-		redact(at)
+	redact := func(_ string, v *jsontext.Value) error {
+		*v = jsontext.Value{Kind: jsontext.String, Text: Redacted}
 		return nil
-	})
-	if state := r.schemaState(id); state != nil && state.maySecret() {
-		for _, at := range secretsOf(r.use(state, id), config) {
-			redact(config.At(at))
-		}
 	}
+	_ = eachSealed(config, "", func(pointer, _ string, at *jsontext.Value) error { return redact(pointer, at) })
+	_ = secretsOf(s, config).each(config, redact)
 	rec.Config = config.Append(nil)
 	return rec, nil
 }
@@ -322,7 +430,8 @@ type RotationReport struct {
 // only if nobody has saved it meanwhile, else it is done again.
 //
 // It can be interrupted and run again, and other processes may work meanwhile. When it has returned nil, no secret of a registered plugin
-// needs an older key. What fails is listed in the report, is left as it is, and makes the error.
+// needs an older key. What fails is listed in the report, is left as it is, and makes the error. What a store has kept aside because it
+// could not be read is left alone.
 func (r *Registry) RotateSecrets(ctx context.Context) (RotationReport, error) {
 	report := RotationReport{Failed: map[string]error{}}
 	if r.aead == nil {
@@ -369,7 +478,7 @@ func (r *Registry) RotateSecrets(ctx context.Context) (RotationReport, error) {
 		}
 	}
 	if n := len(report.Failed); n > 0 {
-		return report, fmt.Errorf("registry: rotating the secrets: %d of %d plugins failed, see the report; keep the older keys", n, len(ids))
+		return report, fmt.Errorf("registry: rotating the secrets: %d plugins failed, see the report; keep the older keys", n)
 	}
 	return report, nil
 }
@@ -397,42 +506,34 @@ func (r *Registry) rotate(ctx context.Context, id string) (changed bool, err err
 
 // reseal returns a stored config with its secrets sealed by the key that seals now.
 func (r *Registry) reseal(id string, text json.RawMessage) (_ json.RawMessage, changed bool, err error) {
-	var s *schema.Schema
-	if state := r.schemaState(id); state != nil && state.maySecret() {
-		s = r.use(state, id)
-	}
-	config, err := jsontext.Parse(text)
+	s, err := r.secretSchema(id, r.schemaState(id))
 	if err != nil {
 		return nil, false, err
 	}
-	seal := func(pointer string, held, at *jsontext.Value) error {
-		box, err := r.seal(id, pointer, held)
-		if err != nil {
-			return err
-		}
-		*at, changed = *box, true
-		return nil
+	config, err := jsontext.Parse(text)
+	if err != nil {
+		return nil, false, fault(id, "the stored config", err)
 	}
-	if err := eachSealed(config, "", func(pointer, text string, at *jsontext.Value) error {
-		held, err := r.open(id, pointer, text)
-		if err != nil || r.sealedBy(text) {
-			return err
-		}
-		return seal(pointer, held, at)
-	}); err != nil {
+	boxes, err := r.openAll(id, "", config)
+	if err != nil {
 		return nil, false, err
 	}
-	for _, pointer := range secretsOf(s, config) {
-		at := config.At(pointer)
-		if _, ok := sealedText(at); ok {
-			continue
-		}
-		if err := seal(pointer, at.Clone(), at); err != nil {
-			return nil, false, err
-		}
+	secret := secretsOf(s, config)
+	for pointer := range boxes {
+		secret[pointer] = true
 	}
-	if !changed {
-		return text, false, nil
+	if err := secret.each(config, func(pointer string, v *jsontext.Value) (err error) {
+		box := boxes[pointer]
+		if text, ok := sealedText(box); !ok || !r.sealedBy(text) {
+			if box, err = r.seal(id, pointer, v); err != nil {
+				return err
+			}
+			changed = true
+		}
+		*v = *box
+		return nil
+	}); err != nil || !changed {
+		return text, false, err
 	}
 	return config.Append(nil), true, nil
 }

@@ -38,7 +38,8 @@ func ConfigAs[T any](ctx context.Context, r *Registry, id string) (T, error) {
 		declares = r.use(s, id).Declares
 	}
 	var issues []Issue
-	eachUnknown(config, reflect.TypeFor[T](), "", func(pointer string) {
+	known := knownFields{}
+	known.eachUnknown(config, reflect.TypeFor[T](), "", func(pointer string) {
 		if !declares(pointer) {
 			issues = append(issues, Issue{pointer, "additionalProperties",
 				fmt.Sprintf("neither the schema nor the Go type %s knows this key; remove it, or correct its name", reflect.TypeFor[T]())})
@@ -58,8 +59,11 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
+// knownFields are the fields of the struct types that were met, by the names that encoding/json gives them.
+type knownFields map[reflect.Type]map[string]reflect.Type
+
 // eachUnknown calls f with the pointer of every member of v that t has no field for.
-func eachUnknown(v *jsontext.Value, t reflect.Type, pointer string, f func(pointer string)) {
+func (k knownFields) eachUnknown(v *jsontext.Value, t reflect.Type, pointer string, f func(pointer string)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -70,52 +74,100 @@ func eachUnknown(v *jsontext.Value, t reflect.Type, pointer string, f func(point
 	case t.Kind() == reflect.Struct && v.Kind == jsontext.Object:
 		for _, m := range v.Members {
 			at := pointer + "/" + jsontext.EscapeToken(m.Name)
-			if field, ok := fieldOf(t, m.Name); ok {
-				eachUnknown(m.Value, field, at, f)
+			if field, ok := k.field(t, m.Name); ok {
+				k.eachUnknown(m.Value, field, at, f)
 			} else {
 				f(at)
 			}
 		}
 	case t.Kind() == reflect.Map && v.Kind == jsontext.Object:
 		for _, m := range v.Members {
-			eachUnknown(m.Value, t.Elem(), pointer+"/"+jsontext.EscapeToken(m.Name), f)
+			k.eachUnknown(m.Value, t.Elem(), pointer+"/"+jsontext.EscapeToken(m.Name), f)
 		}
 	case (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && v.Kind == jsontext.Array:
 		for i, item := range v.Items {
-			eachUnknown(item, t.Elem(), pointer+"/"+strconv.Itoa(i), f)
+			k.eachUnknown(item, t.Elem(), pointer+"/"+strconv.Itoa(i), f)
 		}
 	}
 }
 
-// fieldOf returns the type of the field of t that encoding/json decodes a member of that name into.
-func fieldOf(t reflect.Type, name string) (reflect.Type, bool) {
-	var folded reflect.Type
-	for _, field := range reflect.VisibleFields(t) {
-		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		known := field.Name
-		switch {
-		case tag == "-" && field.Tag.Get("json") == "-", !field.IsExported():
-			continue
-		case tag != "":
-			known = tag
-		case field.Anonymous && isStruct(field.Type): // its fields are visible themselves
-			continue
-		}
-		if known == name {
-			return field.Type, true
-		}
+// field returns the type of the field of t that encoding/json decodes a member of that name into: one of just that name, else one whose
+// name differs in case only.
+func (k knownFields) field(t reflect.Type, name string) (reflect.Type, bool) {
+	fields, ok := k[t]
+	if !ok {
+		fields = fieldsOf(t)
+		k[t] = fields
+	}
+	if field, ok := fields[name]; ok {
+		return field, true
+	}
+	for known, field := range fields {
 		if strings.EqualFold(known, name) {
-			folded = field.Type
+			return field, true
 		}
 	}
-	return folded, folded != nil
+	return nil, false
 }
 
-func isStruct(t reflect.Type) bool {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
+// fieldsOf follows the rules of encoding/json: the fields of an embedded struct without a name in its tag are those of the outer struct,
+// and of several with one name the least nested counts, then the only one that has the name by its tag, then none.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	type candidate struct {
+		t      reflect.Type
+		tagged bool
+		count  int
 	}
-	return t.Kind() == reflect.Struct
+	fields := map[string]reflect.Type{}
+	seen := map[reflect.Type]bool{t: true}
+	taken := map[string]bool{}
+	for level := []reflect.Type{t}; len(level) > 0; {
+		var next []reflect.Type
+		found := map[string]candidate{}
+		for _, t := range level {
+			for i := range t.NumField() {
+				field := t.Field(i)
+				tag := field.Tag.Get("json")
+				name, _, _ := strings.Cut(tag, ",")
+				inner := field.Type
+				if inner.Kind() == reflect.Pointer {
+					inner = inner.Elem()
+				}
+				embedded := field.Anonymous && inner.Kind() == reflect.Struct
+				switch {
+				case tag == "-", !field.IsExported() && !embedded:
+					continue
+				case embedded && name == "":
+					if !seen[inner] {
+						seen[inner] = true
+						next = append(next, inner)
+					}
+					continue
+				case !field.IsExported():
+					continue
+				}
+				c := candidate{t: field.Type, tagged: name != "", count: 1}
+				if name == "" {
+					name = field.Name
+				}
+				switch old, ok := found[name]; {
+				case ok && old.tagged && !c.tagged:
+					c = old
+				case ok && old.tagged == c.tagged:
+					c.count += old.count
+				}
+				found[name] = c
+			}
+		}
+		for name, c := range found {
+			if !taken[name] && c.count == 1 {
+				fields[name] = c.t
+			}
+			taken[name] = true
+		}
+		level = next
+	}
+	return fields
 }
 
 // SchemaFor makes the JSON Schema (2020-12) of a Go struct: its fields by their json tags, and what else there is to say in tags of

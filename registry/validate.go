@@ -1,17 +1,19 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/pluginregistry/pluginregistry/internal/jsontext"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// Validate checks a config as SaveConfig would, and stores nothing. The plugin must be registered, else the error is ErrUnknownPlugin. A
+// Validate checks a config as SaveConfig would, and stores nothing; Redacted in a secret field is taken for valid. The plugin must be registered, else the error is ErrUnknownPlugin. A
 // config whose plugin has no usable schema is valid, unless the registry has WithStrictSchemas. The error is a *ValidationError with
 // every issue, store.ErrInvalidConfig or ErrUnusableSchema.
 func (r *Registry) Validate(id string, config any) error {
@@ -23,24 +25,38 @@ func (r *Registry) Validate(id string, config any) error {
 	if err != nil {
 		return err
 	}
-	return r.validate(id, c.schemas[n], text)
+	return r.exceptRedacted(c.schemas[n], text, r.validate(id, c.schemas[n], text))
+}
+
+// exceptRedacted leaves out what validate says of Redacted in secret fields: SaveConfig checks the stored values in its place.
+func (r *Registry) exceptRedacted(s *schemaState, text json.RawMessage, err error) error {
+	invalid, ok := errors.AsType[*ValidationError](err)
+	if !ok || !bytes.Contains(text, []byte(Redacted)) {
+		return err
+	}
+	config, parseErr := jsontext.Parse(text)
+	if parseErr != nil {
+		return err
+	}
+	secret := secretsOf(r.use(s, invalid.ID), config)
+	invalid.Issues = slices.DeleteFunc(invalid.Issues, func(i Issue) bool {
+		return secret[i.Pointer] && isRedacted(config.At(i.Pointer))
+	})
+	if len(invalid.Issues) == 0 {
+		return nil
+	}
+	return invalid
 }
 
 // validate checks a config in canonical text, secrets open, against the schema s of id.
 func (r *Registry) validate(id string, s *schemaState, text json.RawMessage) error {
-	if r.withoutChecking {
-		return nil
-	}
-	if s == nil {
-		if p, known := r.Plugin(id); known && r.strict {
-			return fault(id, "the config", fmt.Errorf("%w: %w", ErrUnusableSchema, p.SchemaErr))
-		}
+	if r.withoutChecking || s == nil {
 		return nil
 	}
 	compiled := r.use(s, id)
 	if !compiled.Usable() {
 		if r.strict {
-			return fault(id, "the config", fmt.Errorf("%w: %w", ErrUnusableSchema, compiled.Err()))
+			return fault(id, "the config", fmt.Errorf("%w: %w", ErrUnusableSchema, s.reason()))
 		}
 		return nil
 	}
@@ -79,9 +95,9 @@ func (r *Registry) Check(ctx context.Context, id string) error {
 		config, err := migrate(ctx, m, c.plugins[n].Name, rec.Config)
 		if err == nil {
 			_, err = r.SaveConfig(ctx, id, config, IfRevision(rec.Revision))
-		}
-		if errors.Is(err, store.ErrConflict) {
-			continue
+			if errors.Is(err, store.ErrConflict) {
+				continue
+			}
 		}
 		if err != nil {
 			return errors.Join(misfit, fault(id, "migrating the config", err))

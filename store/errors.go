@@ -116,11 +116,11 @@ func Canonical(config json.RawMessage) (json.RawMessage, error) {
 	return c, nil
 }
 
-// decodeError is what json.Unmarshal says without the values it quotes.
-func decodeError(err error) error {
+// decodeError is what json.Unmarshal says of config, without the values it quotes.
+func decodeError(config []byte, err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		kind, _, _ := strings.Cut(t.Value, " ") // "number 12" would quote the value
-		return fmt.Errorf("at %q there is a JSON %s, which does not fit the Go type %s", jsontext.JoinPointer(strings.Split(t.Field, ".")...), kind, t.Type)
+		return fmt.Errorf("at %q there is a JSON %s, which does not fit the Go type %s", jsontext.PointerAt(config, int(t.Offset)), kind, t.Type)
 	}
 	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 		return errors.New("Decode needs a pointer that is not nil")

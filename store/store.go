@@ -36,7 +36,7 @@ type Record struct {
 // Decode unmarshals the config into v, as json.Unmarshal does. Its error tells the place and the Go type, never a value.
 func (r Record) Decode(v any) error {
 	if err := json.Unmarshal(r.Config, v); err != nil {
-		return &Error{Op: "decode", ID: r.ID, Err: decodeError(err)}
+		return &Error{Op: "decode", ID: r.ID, Err: decodeError(r.Config, err)}
 	}
 	return nil
 }

@@ -47,3 +47,39 @@ func SplitPointer(p string) ([]string, error) {
 	}
 	return tokens, nil
 }
+
+// PointerAt returns the JSON Pointer of the innermost value of b that has begun before offset and has not ended before it. Where b is
+// not valid JSON it returns "".
+func PointerAt(b []byte, offset int) string {
+	if Check(b) != nil {
+		return ""
+	}
+	var pointer strings.Builder
+	start := 0 // of the value that the pointer names
+	for {
+		i := start
+		for isSpace(b[i]) {
+			i++
+		}
+		if b[i] != '{' && b[i] != '[' {
+			return pointer.String()
+		}
+		token, child := "", -1
+		each := func(name string, from, to int) bool {
+			if from < offset && offset <= to {
+				token, child = name, from
+			}
+			return child < 0 && from < offset
+		}
+		if b[i] == '{' {
+			eachMember(b, i, each)
+		} else {
+			eachItem(b, i, each)
+		}
+		if child < 0 {
+			return pointer.String()
+		}
+		pointer.WriteString("/" + EscapeToken(token))
+		start = child
+	}
+}

@@ -3,6 +3,7 @@ package jsontext
 import (
 	"bytes"
 	"iter"
+	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -237,23 +238,47 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 // Members yields the names and values of the checked object b, in order; the values are parts of b.
 func Members(b []byte) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		i := bytes.IndexByte(b, '{') + 1
-		for {
-			for isSpace(b[i]) || b[i] == ',' {
-				i++
-			}
-			if b[i] == '}' {
-				return
-			}
-			end := stringEnd(b, i)
-			name := decode(b[i+1 : end-1])
-			for i = end; isSpace(b[i]) || b[i] == ':'; i++ {
-			}
-			start := i
-			i = valueEnd(b, i)
-			if !yield(name, b[start:i]) {
-				return
-			}
+		eachMember(b, bytes.IndexByte(b, '{'), func(name string, from, to int) bool { return yield(name, b[from:to]) })
+	}
+}
+
+// eachMember calls f with the name of every member of the object that begins at i of the checked text b, and with where its value is,
+// until f returns false.
+func eachMember(b []byte, i int, f func(name string, from, to int) bool) {
+	i++
+	for {
+		for isSpace(b[i]) || b[i] == ',' {
+			i++
+		}
+		if b[i] == '}' {
+			return
+		}
+		end := stringEnd(b, i)
+		name := decode(b[i+1 : end-1])
+		for i = end; isSpace(b[i]) || b[i] == ':'; i++ {
+		}
+		from := i
+		i = valueEnd(b, i)
+		if !f(name, from, i) {
+			return
+		}
+	}
+}
+
+// eachItem is eachMember for the array that begins at i.
+func eachItem(b []byte, i int, f func(index string, from, to int) bool) {
+	i++
+	for n := 0; ; n++ {
+		for isSpace(b[i]) || b[i] == ',' {
+			i++
+		}
+		if b[i] == ']' {
+			return
+		}
+		from := i
+		i = valueEnd(b, i)
+		if !f(strconv.Itoa(n), from, i) {
+			return
 		}
 	}
 }

@@ -36,11 +36,11 @@ type Cleaned struct {
 //   - Close is called, if the plugin has it.
 //   - When Close has returned, or after half the period, ForceCleanup is called if Close is missing, failed or has not returned, or if
 //     there are processes or a container left; and SIGTERM is sent to the processes that are left, descendants included.
-//   - After the period the processes that are left are killed. It waits one more period at most for them to be gone.
+//   - After the period the processes that are left are killed. It waits one more period, at least a second, for them to be gone.
 //
 // When ctx is done politeness ends: what is left is killed at once. A TerminateRemote, Close or ForceCleanup that does not return is left
 // behind in its goroutine and reported. Afterwards the plugin is not loaded, whatever is left of it. A plugin that is just being loaded,
-// reloaded or unloaded is waited for, a grace period at most.
+// reloaded or unloaded is waited for as long as for an answer: the grace period, at least a second.
 func (m *Manager[P]) Cleanup(ctx context.Context, grace time.Duration) ([]Cleaned, error) {
 	names := m.Loaded()
 	all := make([]Cleaned, len(names))
@@ -76,7 +76,7 @@ func Cleanup(ctx context.Context, reg *registry.Registry, grace time.Duration) (
 }
 
 func (m *Manager[P]) cleanup(ctx context.Context, pl *plugin[P], grace time.Duration) Cleaned {
-	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace) // a ctx that is done hurries, it does not forgo
+	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(grace, leastWait)) // a ctx that is done hurries, it does not forgo
 	defer cancel()
 	if err := pl.take(waiting); err != nil {
 		return Cleaned{Name: pl.Name, Err: fault("clean up", pl.Name, errors.New("it is still being loaded, reloaded or unloaded; nothing was done"))}
@@ -122,7 +122,7 @@ func (c *cleaning) note(err error) {
 // findProcesses takes down the processes that the plugin reports, and their descendants. If it does not answer, those count that it has
 // reported before.
 func (c *cleaning) findProcesses(seen *sightings) {
-	pids, err := call(c.unending(), c.grace, "ChildPIDs", func(context.Context) ([]int, error) { return childPIDs(c.p) })
+	pids, err := call(c.unending(), max(c.grace, leastWait), "ChildPIDs", func(context.Context) ([]int, error) { return childPIDs(c.p) })
 	roots := seen.last()
 	if err == nil {
 		roots = seen.update(c.unending(), pids)
@@ -170,7 +170,7 @@ func (c *cleaning) giveBackRemote() {
 	if _, ok := c.p.(RemoteHolder); !ok {
 		return
 	}
-	remote, err := call(c.unending(), c.grace, "asking for the remote resource", func(ctx context.Context) (*registry.RemoteResource, error) {
+	remote, err := call(c.unending(), max(c.grace, leastWait), "asking for the remote resource", func(ctx context.Context) (*registry.RemoteResource, error) {
 		return remoteOf(ctx, c.p)
 	})
 	c.note(err)
@@ -183,7 +183,7 @@ func (c *cleaning) giveBackRemote() {
 		c.note(errors.New("the plugin has no TerminateRemote; end its remote resource at the provider"))
 		return
 	}
-	_, err = call(c.unending(), c.grace, "giving back the remote resource", func(ctx context.Context) (struct{}, error) {
+	_, err = call(c.unending(), max(c.grace, leastWait), "giving back the remote resource", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, terminateRemote(ctx, c.p, terminator)
 	})
 	if err != nil {
@@ -210,6 +210,9 @@ func terminateRemote(ctx context.Context, p any, terminator RemoteTerminator) er
 	}
 	return err
 }
+
+// leastWait is how long it waits, however short the grace period is, for the plugin to answer and for what was killed to be gone.
+const leastWait = time.Second
 
 // pollInterval is how often it is looked whether what was ended has ended.
 const pollInterval = 20 * time.Millisecond
@@ -240,7 +243,7 @@ func (c *cleaning) end() {
 		c.signalAll(syscall.SIGTERM, &c.Terminated)
 		c.settle(polite, func() {})
 	}
-	last, cancelLast := context.WithTimeout(c.unending(), c.grace)
+	last, cancelLast := context.WithTimeout(c.unending(), max(c.grace, leastWait))
 	defer cancelLast()
 	kill := func() { c.signalAll(os.Kill, &c.Killed) }
 	kill()
@@ -296,10 +299,10 @@ func (c *cleaning) collect(done *<-chan outcome[struct{}]) {
 // report tells what has not ended.
 func (c *cleaning) report() {
 	if c.closing != nil {
-		c.note(errors.New("Close has not returned; it is left behind"))
+		c.note(errors.New("its Close has not returned; it is left behind"))
 	}
 	if c.forcing != nil {
-		c.note(errors.New("ForceCleanup has not returned; it is left behind"))
+		c.note(errors.New("its ForceCleanup has not returned; it is left behind"))
 	}
 	for _, p := range c.running() {
 		c.Left = append(c.Left, c.table.look(c.unending(), p))
@@ -319,7 +322,7 @@ func (c *cleaning) checkContainer() {
 }
 
 func (c *cleaning) container() string {
-	managed, err := call(c.unending(), c.grace, "ManagedResources", func(context.Context) (map[string]any, error) { return managedBy(c.p) })
+	managed, err := call(c.unending(), max(c.grace, leastWait), "ManagedResources", func(context.Context) (map[string]any, error) { return managedBy(c.p) })
 	if err != nil {
 		c.note(err)
 	}

@@ -161,7 +161,7 @@ func (d *Definition[P]) create(ctx context.Context, config json.RawMessage) (P, 
 		return *new(P), err
 	}
 	if v := reflect.ValueOf(&p).Elem(); v.Kind() == reflect.Interface && v.IsNil() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return p, errors.New("New returned nil and no error")
+		return p, errors.New("its New returned nil and no error")
 	}
 	return p, nil
 }

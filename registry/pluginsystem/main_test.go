@@ -2,7 +2,6 @@ package pluginsystem_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -163,13 +162,4 @@ func isGone(pid int) bool {
 func isZombie(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))[0] == "Z"
-}
-
-func await(ctx context.Context, t *testing.T, c <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-c:
-	case <-ctx.Done():
-		t.Fatal("what was waited for did not happen")
-	}
 }

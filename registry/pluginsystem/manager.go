@@ -420,8 +420,8 @@ func (m *Manager[P]) idIn(ctx context.Context, reg *registry.Registry, name stri
 	return "", fmt.Errorf("%w: it was not discovered; refresh its category", registry.ErrUnknownPlugin)
 }
 
-// manages tells whether m is the manager of a category of reg.
+// manages tells whether m, or what embeds it, is the manager of a category of reg.
 func (m *Manager[P]) manages(reg *registry.Registry, category string) bool {
-	found, ok := reg.Manager(category)
-	return ok && found == registry.Manager(m)
+	found, ok := registry.ManagerAs[System](reg, category)
+	return ok && found.manager() == any(m)
 }

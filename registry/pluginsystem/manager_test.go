@@ -113,8 +113,15 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = m.Load(done, "a", map[string]any{})
-	wantError(t, err, context.Canceled)
+	for range 20 { // whether it waits or not is not left to chance
+		_, err = m.Load(done, "a", map[string]any{})
+		wantError(t, err, context.Canceled)
+	}
+	if err := m.Disable("a"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Load(t.Context(), "a", map[string]any{})
+	wantError(t, err, pluginsystem.ErrDisabled)
 	if len(m.Loaded()) > 0 {
 		t.Error("something was loaded")
 	}
@@ -580,6 +587,52 @@ func TestLoadConfigured(t *testing.T) {
 
 	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "two", m))
 	if _, err = m.LoadConfigured(t.Context(), reg, "a"); err == nil || !strings.Contains(err.Error(), `["one_a" "two_a"]`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// migrating is a manager of the application's own around one of this package.
+type migrating struct{ *pluginsystem.Manager[doer] }
+
+func (migrating) MigrateConfig(_ context.Context, _ string, _ json.RawMessage) (json.RawMessage, error) {
+	return json.RawMessage(`{"n":3}`), nil
+}
+
+func TestEmbedded(t *testing.T) {
+	def := define("a")
+	def.Schema = json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}}}`)
+	m := migrating{pluginsystem.NewManager(def)}
+	st := memory.New()
+	reg := registry.New(st)
+	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "one", m))
+	if _, err := st.Put(t.Context(), "one_a", json.RawMessage(`{"n":"three"}`), store.Any); err != nil {
+		t.Fatal(err)
+	}
+	if err := reg.Check(t.Context(), "one_a"); err != nil {
+		t.Fatal(err)
+	}
+	if p := ok[doer](t)(m.LoadConfigured(t.Context(), reg, "a")); p.Do() != `{"n":3}` {
+		t.Errorf("New got %s", p.Do())
+	}
+	if held := ok[[]pluginsystem.Held](t)(pluginsystem.Resources(t.Context(), reg)); len(held) != 1 {
+		t.Errorf("held: %v", held)
+	}
+}
+
+func TestNotDiscovered(t *testing.T) {
+	reason := errors.New("no GPU")
+	def := define("a")
+	def.Available = func(context.Context) error { return reason }
+	m := pluginsystem.NewManager(def, define("b"))
+	reg := registry.New(memory.New())
+	_, err := reg.RegisterManager(t.Context(), "one", m)
+	wantError(t, err, reason)
+	_, err = m.LoadConfigured(t.Context(), reg, "a")
+	wantError(t, err, reason)
+	reason = nil
+	_, err = m.LoadConfigured(t.Context(), reg, "a")
+	wantError(t, err, registry.ErrUnknownPlugin)
+	if !strings.Contains(err.Error(), "refresh its category") {
 		t.Errorf("the error is %v", err)
 	}
 }

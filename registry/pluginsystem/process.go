@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/shirou/gopsutil/v4/common"
 	"github.com/shirou/gopsutil/v4/process"
 )
 
@@ -44,8 +45,13 @@ type identity struct {
 // processTable is all processes of the machine at one moment.
 type processTable map[int]status
 
+// here makes the library look at this machine's own /proc. HOST_PROC would have it look at another's, where the PIDs are other processes.
+func here(ctx context.Context) context.Context {
+	return context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: "/proc"})
+}
+
 func readProcesses(ctx context.Context) (processTable, error) {
-	pids, err := process.PidsWithContext(ctx)
+	pids, err := process.PidsWithContext(here(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("listing the processes: %w", err)
 	}
@@ -105,6 +111,7 @@ func (t processTable) look(ctx context.Context, p identity) Process {
 	if s.zombie {
 		return found
 	}
+	ctx = here(ctx)
 	usage := &process.Process{Pid: int32(p.pid)}
 	if times, err := usage.TimesWithContext(ctx); err == nil {
 		found.CPUTime = time.Duration((times.User + times.System) * float64(time.Second))

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
-
-	"github.com/shirou/gopsutil/v4/common"
 )
 
 // statusOf reads /proc/<pid>/stat. The start in it counts from the boot, so that, unlike a time of day, it does not move with the clock.
-func statusOf(ctx context.Context, pid int) (status, error) {
-	text, err := os.ReadFile(filepath.Join(procDir(ctx), strconv.Itoa(pid), "stat"))
+func statusOf(_ context.Context, pid int) (status, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return status{}, err
 	}
@@ -23,17 +20,6 @@ func statusOf(ctx context.Context, pid int) (status, error) {
 		return status{}, fmt.Errorf("process %d: %w", pid, err)
 	}
 	return s, nil
-}
-
-// procDir is where proc is mounted, by the same rules as for the rest that is told of processes.
-func procDir(ctx context.Context) string {
-	if env, ok := ctx.Value(common.EnvKey).(common.EnvMap); ok && env[common.HostProcEnvKey] != "" {
-		return env[common.HostProcEnvKey]
-	}
-	if dir := os.Getenv(string(common.HostProcEnvKey)); dir != "" {
-		return dir
-	}
-	return "/proc"
 }
 
 // parseStat reads what proc_pid_stat(5) describes: fields with a space between, of which the second, the name, is in parentheses and may

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
@@ -286,15 +285,12 @@ func systems(reg *registry.Registry) []categorySystem {
 	var all []categorySystem
 	for _, category := range reg.Categories() {
 		s, ok := registry.ManagerAs[System](reg, category)
-		if ok && !slices.ContainsFunc(all, func(other categorySystem) bool { return same(other.System, s) }) {
+		if ok && !slices.ContainsFunc(all, func(other categorySystem) bool { return other.manager() == s.manager() }) {
 			all = append(all, categorySystem{category, s})
 		}
 	}
 	return all
 }
-
-// same compares two systems, which may be of a type that has no ==.
-func same(a, b System) bool { return reflect.TypeOf(a).Comparable() && a == b }
 
 type categorySystem struct {
 	category string

@@ -11,7 +11,7 @@ import (
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// System is what every Manager[P] is, whatever its P.
+// System is what every Manager[P] is, whatever its P, and every type that embeds one, as to add a MigrateConfig to it.
 type System interface {
 	registry.Manager
 	Loaded() []string
@@ -19,7 +19,12 @@ type System interface {
 	Resources(ctx context.Context) ([]Held, error)
 	EstimateCost(ctx context.Context, d time.Duration) (float64, error)
 	Cleanup(ctx context.Context, grace time.Duration) ([]Cleaned, error)
+
+	manager() any // the *Manager[P] itself
 }
+
+// manager makes m a System.
+func (m *Manager[P]) manager() any { return m }
 
 // RegisterSystem makes a manager of all plugins that were defined for P, sorted by name, and registers it under category, as
 // Registry.RegisterManager does: the plugins and errors are the same. registry.ManagerAs[*Manager[P]] gets it back. It is the

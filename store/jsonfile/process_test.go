@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
 	"github.com/pluginregistry/pluginregistry/store"
 	"github.com/pluginregistry/pluginregistry/store/storetest"
@@ -34,7 +36,7 @@ var children = map[string]func(s *Store) error{
 func TestMain(m *testing.M) {
 	child, ok := children[os.Getenv(childEnv)]
 	if !ok {
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(m)
 	}
 	s, err := Open(os.Getenv(dirEnv))
 	if err == nil {

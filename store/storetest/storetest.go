@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -805,14 +806,21 @@ func testRewriteHistory(t *testing.T, s store.Store) {
 	}
 }
 
-// watchPatience bounds how long a test waits for an event that does not come.
-const watchPatience = 30 * time.Second
+// patienceVar may name how long a test waits for an event that does not come.
+const patienceVar = "STORETEST_PATIENCE"
+
+func patience() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(patienceVar)); err == nil {
+		return d
+	}
+	return 30 * time.Second
+}
 
 func watcher(t *testing.T, s store.Store) context.Context {
 	if _, ok := s.(store.Watcher); !ok {
 		t.Skipf("%T is no store.Watcher", s)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), watchPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience())
 	t.Cleanup(cancel)
 	return ctx
 }
