@@ -42,8 +42,12 @@ type box struct {
 	encrypt, decrypt func(text, associatedData []byte) ([]byte, error)
 }
 
-func (b box) Encrypt(plaintext, associatedData []byte) ([]byte, error)  { return b.encrypt(plaintext, associatedData) }
-func (b box) Decrypt(ciphertext, associatedData []byte) ([]byte, error) { return b.decrypt(ciphertext, associatedData) }
+func (b box) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	return b.encrypt(plaintext, associatedData)
+}
+func (b box) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	return b.decrypt(ciphertext, associatedData)
+}
 
 // stored returns the text that st has under an ID.
 func stored(t testing.TB, st store.Store, id string) string {
@@ -83,20 +87,20 @@ const hidden = `"` + registry.Redacted + `"`
 
 func TestWhatIsSecret(t *testing.T) {
 	for name, test := range map[string]struct{ schema, config, want string }{ // want: with $ for each secret
-		"writeOnly":           {`{"properties": {"a": {"writeOnly": true}}}`, `{"a":"S","b":1}`, `{"a":$,"b":1}`},
-		"format":              {`{"properties": {"a": {"format": "password"}}}`, `{"a":"S"}`, `{"a":$}`},
-		"format, capitals":    {`{"properties": {"a": {"format": "Password"}}}`, `{"a":"S"}`, `{"a":$}`},
-		"x-secret":            {`{"properties": {"a": {"x-secret": true}}}`, `{"a":"S"}`, `{"a":$}`},
-		"airbyte_secret":      {`{"properties": {"a": {"airbyte_secret": true}}}`, `{"a":"S"}`, `{"a":$}`},
-		"escaped keyword":     {`{"properties": {"a": {"write\u004fnly": true}}}`, `{"a":"S"}`, `{"a":$}`},
-		"not true":            {`{"properties": {"a": {"writeOnly": false, "x-secret": false}}}`, `{"a":"S"}`, `{"a":"S"}`},
-		"only a name":         {`{"properties": {"secret": {"type": "string"}, "password": {}}}`, `{"secret":"S","password":"S"}`, `{"secret":"S","password":"S"}`},
-		"$ref":                {`{"properties": {"a": {"$ref": "#/definitions/k"}}, "definitions": {"k": {"writeOnly": true}}}`, `{"a":"S"}`, `{"a":$}`},
-		"$ref to the root":    {`{"properties": {"k": {"writeOnly": true}, "o": {"$ref": "#"}}}`, `{"o":{"o":{"k":"S"}}}`, `{"o":{"o":{"k":$}}}`},
-		"allOf":               {`{"allOf": [{"properties": {"a": {"allOf": [{"writeOnly": true}]}}}]}`, `{"a":"S"}`, `{"a":$}`},
-		"anyOf":               {`{"anyOf": [{"properties": {"a": {"type": "integer"}}}, {"properties": {"a": {"writeOnly": true}}}]}`, `{"a":"S"}`, `{"a":$}`},
-		"oneOf":               {`{"properties": {"auth": {"oneOf": [{"required": ["t"]}, {"required": ["p"], "properties": {"p": {"writeOnly": true}}}]}}}`, `{"auth":{"p":"S"}}`, `{"auth":{"p":$}}`},
-		"patternProperties":   {`{"patternProperties": {"_key$": {"x-secret": true}}}`, `{"a_key":"S","a":"S"}`, `{"a_key":$,"a":"S"}`},
+		"writeOnly":         {`{"properties": {"a": {"writeOnly": true}}}`, `{"a":"S","b":1}`, `{"a":$,"b":1}`},
+		"format":            {`{"properties": {"a": {"format": "password"}}}`, `{"a":"S"}`, `{"a":$}`},
+		"format, capitals":  {`{"properties": {"a": {"format": "Password"}}}`, `{"a":"S"}`, `{"a":$}`},
+		"x-secret":          {`{"properties": {"a": {"x-secret": true}}}`, `{"a":"S"}`, `{"a":$}`},
+		"airbyte_secret":    {`{"properties": {"a": {"airbyte_secret": true}}}`, `{"a":"S"}`, `{"a":$}`},
+		"escaped keyword":   {`{"properties": {"a": {"write\u004fnly": true}}}`, `{"a":"S"}`, `{"a":$}`},
+		"not true":          {`{"properties": {"a": {"writeOnly": false, "x-secret": false}}}`, `{"a":"S"}`, `{"a":"S"}`},
+		"only a name":       {`{"properties": {"secret": {"type": "string"}, "password": {}}}`, `{"secret":"S","password":"S"}`, `{"secret":"S","password":"S"}`},
+		"$ref":              {`{"properties": {"a": {"$ref": "#/definitions/k"}}, "definitions": {"k": {"writeOnly": true}}}`, `{"a":"S"}`, `{"a":$}`},
+		"$ref to the root":  {`{"properties": {"k": {"writeOnly": true}, "o": {"$ref": "#"}}}`, `{"o":{"o":{"k":"S"}}}`, `{"o":{"o":{"k":$}}}`},
+		"allOf":             {`{"allOf": [{"properties": {"a": {"allOf": [{"writeOnly": true}]}}}]}`, `{"a":"S"}`, `{"a":$}`},
+		"anyOf":             {`{"anyOf": [{"properties": {"a": {"type": "integer"}}}, {"properties": {"a": {"writeOnly": true}}}]}`, `{"a":"S"}`, `{"a":$}`},
+		"oneOf":             {`{"properties": {"auth": {"oneOf": [{"required": ["t"]}, {"required": ["p"], "properties": {"p": {"writeOnly": true}}}]}}}`, `{"auth":{"p":"S"}}`, `{"auth":{"p":$}}`},
+		"patternProperties": {`{"patternProperties": {"_key$": {"x-secret": true}}}`, `{"a_key":"S","a":"S"}`, `{"a_key":$,"a":"S"}`},
 		"additionalProperties": {`{"properties": {"env": {"properties": {"HOME": {}}, "additionalProperties": {"writeOnly": true}}}}`,
 			`{"env":{"HOME":"S","A/B~":"S"}}`, `{"env":{"HOME":"S","A/B~":$}}`},
 		"items":               {`{"properties": {"l": {"items": {"properties": {"k": {"writeOnly": true}}}}}}`, `{"l":[{"k":"S"},{"u":"S"},{"k":"S2"}]}`, `{"l":[{"k":$},{"u":"S"},{"k":$}]}`},
@@ -179,7 +183,7 @@ func TestNoKey(t *testing.T) {
 	if isConfigured(t, reg, "c_p") {
 		t.Error("it was saved")
 	}
-	if err := errors.Join(saveRaw(t, reg, `{"host":"x"}`), saveRaw(t, reg, `{"key":null}`)); err != nil {
+	if err := errors.Join(saveRaw(t, reg, `{"host":"x"}`), saveRaw(t, newPlugin(t, `{"properties": {"key": {"writeOnly": true}}}`), `{"key":null}`)); err != nil {
 		t.Errorf("saving without secrets: %v", err)
 	}
 	if _, err := reg.RotateSecrets(t.Context()); !errors.Is(err, registry.ErrNoSecretKey) {
@@ -444,7 +448,7 @@ func TestSecretsThatCannotBeTold(t *testing.T) {
 // While a plugin is not registered, or its schema is missing, nothing says what of its config is secret. What is sealed stays so.
 func TestSealedStaysSealedWithoutASchema(t *testing.T) {
 	const config = `{"key":"hunter2","host":"a"}`
-	keys := registry.WithSecrets(ring(t, 1))
+	keys := registry.WithSecrets(ring(t, 1, 2))
 	missing := func(t *testing.T, st store.Store, schema func() (json.RawMessage, error)) *registry.Registry {
 		reg := registry.New(st, keys)
 		if schema != nil {

@@ -143,8 +143,6 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 						next = append(next, inner)
 					}
 					continue
-				case !field.IsExported():
-					continue
 				}
 				c := candidate{t: field.Type, tagged: name != "", count: 1}
 				if name == "" {

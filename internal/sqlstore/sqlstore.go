@@ -55,7 +55,7 @@ type Store struct {
 	cfg Config
 
 	get, configured, history, since, last statement // on the Reader
-	current, upsert, update, remove       statement // on the Writer
+	current, insert, update, remove       statement // on the Writer
 
 	queue  queue
 	closed chan struct{}
@@ -91,7 +91,7 @@ func New(cfg Config) *Store {
 	s := &Store{cfg: cfg, closed: make(chan struct{})}
 	s.queue.turn = make(chan struct{}, 1)
 	s.get.query, s.configured.query, s.history.query, s.since.query, s.last.query = getSQL, configuredSQL, historySQL, sinceSQL, lastSQL
-	s.current.query, s.upsert.query, s.update.query, s.remove.query = getSQL, upsertSQL, updateSQL, removeSQL
+	s.current.query, s.insert.query, s.update.query, s.remove.query = getSQL, insertSQL, updateSQL, removeSQL
 	return s
 }
 
@@ -132,7 +132,7 @@ func (s *Store) Close() {
 		s.mu.Unlock()
 		s.active.Wait()
 		for _, st := range []*statement{
-			&s.get, &s.configured, &s.history, &s.since, &s.last, &s.current, &s.upsert, &s.update, &s.remove,
+			&s.get, &s.configured, &s.history, &s.since, &s.last, &s.current, &s.insert, &s.update, &s.remove,
 		} {
 			st.close()
 		}

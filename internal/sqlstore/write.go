@@ -17,18 +17,19 @@ import (
 )
 
 const (
-	// upsertSQL saves a config whatever is there (?3 = 1) or if none is (?3 = 0), and returns no row if it may not or need not.
-	upsertSQL = `
+	// insertSQL saves a config where there is none.
+	insertSQL = `
 INSERT INTO plugin_configs (plugin_id, config, configured, revision, updated_at) VALUES (?1, ?2, 1, ` + next + `, ` + now + `)
 ON CONFLICT (plugin_id) DO UPDATE
 SET config = excluded.config, configured = 1, revision = excluded.revision, updated_at = excluded.updated_at
-WHERE configured = 0 OR ?3 AND config IS NOT excluded.config
+WHERE configured = 0
 RETURNING revision, updated_at`
 
-	// updateSQL saves a config over the one of revision ?3.
+	// updateSQL saves a config over whatever there is (?3 = 1) or over the one of revision ?4. It is apart from insertSQL because an
+	// UPDATE that sets configured, too, writes the index of what is configured anew.
 	updateSQL = `
 UPDATE plugin_configs SET config = ?2, revision = ` + next + `, updated_at = ` + now + `
-WHERE plugin_id = ?1 AND configured = 1 AND revision = ?3 AND config IS NOT ?2
+WHERE plugin_id = ?1 AND configured = 1 AND (?3 OR revision = ?4) AND config IS NOT ?2
 RETURNING revision, updated_at`
 
 	// removeSQL deletes whatever is there (?2 = 1) or the config of revision ?3.
@@ -39,11 +40,11 @@ RETURNING revision, updated_at`
 )
 
 // writing are the statements of the writer.
-type writing struct{ current, upsert, update, remove *sqlx.Stmt }
+type writing struct{ current, insert, update, remove *sqlx.Stmt }
 
 // in returns the statements as they run inside tx.
 func (w writing) in(tx *sqlx.Tx) writing {
-	return writing{current: tx.Stmtx(w.current), upsert: tx.Stmtx(w.upsert), update: tx.Stmtx(w.update), remove: tx.Stmtx(w.remove)}
+	return writing{current: tx.Stmtx(w.current), insert: tx.Stmtx(w.insert), update: tx.Stmtx(w.update), remove: tx.Stmtx(w.remove)}
 }
 
 // writing returns the statements of the writer. It prepares them before there is a transaction, as that may hold the pool's only
@@ -52,7 +53,7 @@ func (s *Store) writing(ctx context.Context) (w writing, err error) {
 	for _, p := range []struct {
 		stmt **sqlx.Stmt
 		st   *statement
-	}{{&w.current, &s.current}, {&w.upsert, &s.upsert}, {&w.update, &s.update}, {&w.remove, &s.remove}} {
+	}{{&w.current, &s.current}, {&w.insert, &s.insert}, {&w.update, &s.update}, {&w.remove, &s.remove}} {
 		if *p.stmt, err = p.st.on(ctx, s.cfg.Writer); err != nil {
 			return w, s.cfg.Explain(err)
 		}
@@ -193,9 +194,18 @@ func (s *Store) lead(ctx context.Context, own *request) error {
 		}
 		defer s.cfg.Turn.Unlock()
 	}
+	var w writer
+	if err := s.Patiently(ctx, func() (err error) {
+		w, err = s.writer(ctx)
+		return err
+	}); err != nil {
+		s.queue.withdraw(own)
+		return s.blame(err)
+	}
+	defer w.close()
 	for { // more than once only if more wait than share a commit
 		batch := s.queue.take()
-		s.commit(ctx, batch)
+		s.commit(ctx, w, batch)
 		for _, req := range batch {
 			close(req.done)
 		}
@@ -205,22 +215,49 @@ func (s *Store) lead(ctx context.Context, own *request) error {
 	}
 }
 
+// writer is what a write needs before it begins.
+type writer struct {
+	stmts writing
+	conn  *sqlx.Conn // of a pool that others use too; else nil, as the pool's only connection is free while nobody else has the turn
+}
+
+// writer waits for what a write needs as long as ctx allows: the one who leads waits for it before it speaks for others.
+func (s *Store) writer(ctx context.Context) (w writer, err error) {
+	ctx = s.inDriver(ctx)
+	if w.stmts, err = s.writing(ctx); err == nil && s.cfg.Shared {
+		w.conn, err = s.cfg.Writer.Connx(ctx)
+	}
+	if err != nil {
+		return w, s.cfg.Explain(err)
+	}
+	return w, nil
+}
+
+func (w writer) close() {
+	if w.conn != nil {
+		w.conn.Close()
+	}
+}
+
 // commit does a batch of writes in one transaction and sets their results. What fails the transaction before its commit is tried
-// again write by write, so that it hits only those that it concerns.
-func (s *Store) commit(ctx context.Context, batch []*request) {
-	if len(batch) == 1 && len(batch[0].puts) == 1 && !s.cfg.Shared {
-		s.alone(ctx, batch[0])
+// again write by write, so that it hits only those that it concerns. Once there are several, no single one's context ends it.
+func (s *Store) commit(ctx context.Context, w writer, batch []*request) {
+	if len(batch) > 1 {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if len(batch) == 1 && len(batch[0].puts) == 1 && w.conn == nil {
+		s.alone(ctx, w, batch[0])
 		return
 	}
 	var divide bool
 	err := s.Patiently(ctx, func() (err error) {
-		divide, err = s.together(ctx, batch)
+		divide, err = s.together(w, batch)
 		return err
 	})
 	for _, req := range batch {
 		switch {
 		case divide && len(batch) > 1:
-			s.commit(context.WithoutCancel(ctx), []*request{req})
+			s.commit(ctx, w, []*request{req})
 		case err != nil:
 			req.records, req.err = nil, s.blame(err)
 		}
@@ -228,12 +265,9 @@ func (s *Store) commit(ctx context.Context, batch []*request) {
 }
 
 // alone does one write in a statement that is its own transaction.
-func (s *Store) alone(ctx context.Context, req *request) {
+func (s *Store) alone(ctx context.Context, w writer, req *request) {
 	req.err = s.blame(s.Patiently(ctx, func() (err error) {
-		stmts, err := s.writing(s.inDriver(ctx))
-		if err == nil {
-			req.records, err = s.apply(s.inDriver(ctx), stmts, req)
-		}
+		req.records, err = s.apply(context.WithoutCancel(ctx), w.stmts, req)
 		return err
 	}))
 	if req.err == nil && s.cfg.Intact != nil {
@@ -241,7 +275,7 @@ func (s *Store) alone(ctx context.Context, req *request) {
 	}
 }
 
-// Patiently calls write until another connection's write is out of its way, or the time for that is up.
+// Patiently calls write until another connection's write is out of its way, or the time for that is up, or ctx is done.
 func (s *Store) Patiently(ctx context.Context, write func() error) error {
 	start := time.Now()
 	for {
@@ -249,42 +283,51 @@ func (s *Store) Patiently(ctx context.Context, write func() error) error {
 		if err == nil || !s.cfg.Busy(err) || time.Since(start) > s.cfg.BusyTimeout {
 			return err
 		}
-		if err := store.Sleep(ctx, time.Millisecond+rand.N(4*time.Millisecond)); err != nil {
-			return err
+		if done := store.Sleep(ctx, time.Millisecond+rand.N(4*time.Millisecond)); done != nil {
+			if e, ok := err.(*store.Error); ok {
+				return &store.Error{Op: e.Op, ID: e.ID, Err: fmt.Errorf("%w: %w", done, e.Err)}
+			}
+			return fmt.Errorf("%w: %w", done, err)
 		}
 	}
 }
 
 // together does the writes in one transaction. divide says that nothing was committed and that the error may concern only one of them.
-func (s *Store) together(ctx context.Context, batch []*request) (divide bool, err error) {
-	stmts, err := s.writing(s.inDriver(ctx))
-	if err != nil {
-		return false, err
+func (s *Store) together(w writer, batch []*request) (divide bool, err error) {
+	ctx := context.Background() // what has begun is finished
+	begin := s.cfg.Writer.BeginTxx
+	if w.conn != nil {
+		begin = w.conn.BeginTxx
 	}
-	conn, err := s.cfg.Writer.Connx(s.inDriver(ctx))
-	if err != nil {
-		return false, s.cfg.Explain(err)
-	}
-	defer conn.Close()
-	ctx = context.WithoutCancel(ctx) // the others' writes do not end with the caller that leads
-	tx, err := conn.BeginTxx(ctx, nil)
+	tx, err := begin(ctx, nil)
 	if err != nil {
 		return false, s.cfg.Explain(err)
 	}
 	defer tx.Rollback()
-	stmts = stmts.in(tx)
+	stmts := w.stmts.in(tx)
+	if len(batch) == 1 { // the transaction does it all or nothing; a savepoint would write each page that it changes to a journal, too
+		if batch[0].records, err = s.apply(ctx, stmts, batch[0]); err != nil {
+			return false, err
+		}
+		return false, s.finish(tx)
+	}
 	for _, req := range batch {
 		if req.records, req.err = s.applyOrUndo(ctx, tx, stmts, req); req.err != nil && !errors.Is(req.err, store.ErrConflict) {
 			return true, req.err
 		}
 	}
+	return false, s.finish(tx)
+}
+
+// finish commits a transaction.
+func (s *Store) finish(tx *sqlx.Tx) error {
 	if err := tx.Commit(); err != nil {
-		return false, s.cfg.Explain(err)
+		return s.cfg.Explain(err)
 	}
 	if s.cfg.Intact != nil {
-		return false, s.cfg.Intact()
+		return s.cfg.Intact()
 	}
-	return false, nil
+	return nil
 }
 
 // applyOrUndo runs the statements of one request and leaves no part of them behind if it cannot be done.
@@ -331,10 +374,13 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p store.Put) (store
 		switch anything := p.Match == store.Any; {
 		case p.Config == nil:
 			changed, err = one(ctx, stmts.remove, &revision, &at, p.ID, anything, numberOf(p.Match))
-		case anything || p.Match == store.Absent:
-			changed, err = one(ctx, stmts.upsert, &revision, &at, p.ID, string(p.Config), anything)
+		case p.Match == store.Absent:
+			changed, err = one(ctx, stmts.insert, &revision, &at, p.ID, string(p.Config))
 		default:
-			changed, err = one(ctx, stmts.update, &revision, &at, p.ID, string(p.Config), numberOf(p.Match))
+			changed, err = one(ctx, stmts.update, &revision, &at, p.ID, string(p.Config), anything, numberOf(p.Match))
+			if anything && !changed && err == nil {
+				changed, err = one(ctx, stmts.insert, &revision, &at, p.ID, string(p.Config))
+			}
 		}
 		if err != nil {
 			return store.Record{}, s.cfg.Explain(err)

@@ -79,7 +79,8 @@ func (m *Manager[P]) cleanup(ctx context.Context, pl *plugin[P], grace time.Dura
 	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(grace, leastWait)) // a ctx that is done hurries, it does not forgo
 	defer cancel()
 	if err := pl.take(waiting); err != nil {
-		return Cleaned{Name: pl.Name, Err: fault("clean up", pl.Name, errors.New("it is still being loaded, reloaded or unloaded; nothing was done"))}
+		err = errors.New("it is still being loaded, reloaded or unloaded; nothing was done")
+		return Cleaned{Name: pl.Name, Err: fault("clean up", pl.Name, err)}
 	}
 	defer pl.release()
 	in := pl.loaded.Swap(nil)
@@ -170,9 +171,8 @@ func (c *cleaning) giveBackRemote() {
 	if _, ok := c.p.(RemoteHolder); !ok {
 		return
 	}
-	remote, err := call(c.unending(), max(c.grace, leastWait), "asking for the remote resource", func(ctx context.Context) (*registry.RemoteResource, error) {
-		return remoteOf(ctx, c.p)
-	})
+	ask := func(ctx context.Context) (*registry.RemoteResource, error) { return remoteOf(ctx, c.p) }
+	remote, err := call(c.unending(), max(c.grace, leastWait), "asking for the remote resource", ask)
 	c.note(err)
 	if remote == nil || err == nil && isOver(remote.Status) {
 		return
@@ -322,7 +322,8 @@ func (c *cleaning) checkContainer() {
 }
 
 func (c *cleaning) container() string {
-	managed, err := call(c.unending(), max(c.grace, leastWait), "ManagedResources", func(context.Context) (map[string]any, error) { return managedBy(c.p) })
+	ask := func(context.Context) (map[string]any, error) { return managedBy(c.p) }
+	managed, err := call(c.unending(), max(c.grace, leastWait), "ManagedResources", ask)
 	if err != nil {
 		c.note(err)
 	}

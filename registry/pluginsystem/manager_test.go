@@ -481,8 +481,11 @@ type (
 	together interface{ doer }
 )
 
+var definedNames atomic.Int32 // what is defined stays so, also for the next run of a test
+
 func TestDefine(t *testing.T) {
-	def := pluginsystem.Definition[apart]{Name: "x", New: func(context.Context, json.RawMessage) (apart, error) { return &thing{}, nil }}
+	name := fmt.Sprint("x", definedNames.Add(1))
+	def := pluginsystem.Definition[apart]{Name: name, New: func(context.Context, json.RawMessage) (apart, error) { return &thing{}, nil }}
 	_, file, line, _ := runtime.Caller(0)
 	pluginsystem.Define(def)
 	text := panicText(t, func() {
@@ -497,14 +500,14 @@ func TestDefine(t *testing.T) {
 		t.Errorf("it panicked with %q", text)
 	}
 	// Another interface, though it has the same methods, has names of its own.
-	pluginsystem.Define(pluginsystem.Definition[together]{Name: "x", New: func(context.Context, json.RawMessage) (together, error) { return &thing{}, nil }})
-	def.Name = "a"
+	pluginsystem.Define(pluginsystem.Definition[together]{Name: name, New: func(context.Context, json.RawMessage) (together, error) { return &thing{}, nil }})
+	def.Name = "a" + name
 	pluginsystem.Define(def)
 	var names []string
 	for _, d := range pluginsystem.Defined[apart]() {
 		names = append(names, d.Name)
 	}
-	if !slices.Equal(names, []string{"a", "x"}) {
+	if !slices.IsSorted(names) || !slices.Contains(names, name) || !slices.Contains(names, def.Name) || slices.Contains(names, "y") {
 		t.Errorf("defined: %q", names)
 	}
 	if m := pluginsystem.NewManager(def); len(ok[[]registry.Info](t)(m.Discover(t.Context()))) != 1 {
@@ -637,21 +640,28 @@ func TestNotDiscovered(t *testing.T) {
 	}
 }
 
+// system is an interface with one plugin, which is not available for a reason.
+type system interface{ doer }
+
+var systemReason error
+
+func init() {
+	pluginsystem.Define(pluginsystem.Definition[system]{Name: "x", Version: "2", Title: "X", Description: "Does x.", ExecutionMode: registry.Docker,
+		Available: func(context.Context) error { return systemReason },
+		New:       func(context.Context, json.RawMessage) (system, error) { return &thing{}, nil }})
+}
+
 func TestRegisterSystem(t *testing.T) {
 	reg := registry.New(memory.New())
-	type system interface{ doer }
 	reason := errors.New("no GPU")
-	pluginsystem.Define(pluginsystem.Definition[system]{Name: "x", Version: "2", Title: "X", Description: "Does x.", ExecutionMode: registry.Docker,
-		Available: func(context.Context) error { return reason },
-		New:       func(context.Context, json.RawMessage) (system, error) { return &thing{}, nil }})
-
+	systemReason = reason
 	plugins, err := pluginsystem.RegisterSystem[system](t.Context(), reg, "doing", registry.WithDisplayName("Doers"))
 	wantError(t, err, reason)
 	m, found := registry.ManagerAs[*pluginsystem.Manager[system]](reg, "doing")
 	if !found || len(plugins) > 0 || reg.DisplayName("doing") != "Doers" {
 		t.Fatal("a system without available plugins was not registered")
 	}
-	reason = nil
+	systemReason = nil
 	if err := reg.Refresh(t.Context(), "doing"); err != nil {
 		t.Fatal(err)
 	}

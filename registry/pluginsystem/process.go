@@ -129,7 +129,8 @@ func (t processTable) look(ctx context.Context, p identity) Process {
 }
 
 // errOwn: the PID is not a plugin's.
-var errOwn = errors.New("the plugin reports a PID that is no child process of its own: 0, 1, this program or one that it runs under; nothing is done to it")
+var errOwn = errors.New("the plugin reports a PID that is no child process of its own: 0, 1, this program or one that it runs under; " +
+	"nothing is done to it")
 
 // ours tells whether pid must not be signalled: it is none, the first process, this program or an ancestor of it.
 func (t processTable) ours(pid int) bool {

@@ -88,7 +88,7 @@ func (m *Manager[P]) Resources(ctx context.Context) ([]Held, error) {
 		if in == nil {
 			continue
 		}
-		if table == nil {
+		if _, holds := any(in.p).(ProcessHolder); holds && table == nil {
 			var err error
 			if table, err = readProcesses(ctx); err != nil {
 				errs, table = append(errs, fmt.Errorf("pluginsystem: %w", err)), processTable{}

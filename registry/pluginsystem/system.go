@@ -32,7 +32,9 @@ func (m *Manager[P]) manager() any { return m }
 //
 // If none of the plugins is available the category is registered without plugins, for Refresh to find them later, and the error tells
 // why, with ErrUnavailable. A category whose system still has loaded plugins is not replaced: the error is ErrInUse.
-func RegisterSystem[P any](ctx context.Context, reg *registry.Registry, category string, opts ...registry.ManagerOption) ([]registry.Plugin, error) {
+func RegisterSystem[P any](
+	ctx context.Context, reg *registry.Registry, category string, opts ...registry.ManagerOption,
+) ([]registry.Plugin, error) {
 	if old, ok := registry.ManagerAs[System](reg, category); ok && len(old.Loaded()) > 0 {
 		return nil, fmt.Errorf("pluginsystem: category %q: %w: %q", category, ErrInUse, old.Loaded())
 	}

@@ -61,10 +61,11 @@ func TestLocked(t *testing.T) {
 	}
 	wg.Wait()
 	wantConfig(t, s, "a", `{"n":1}`)
+	patient := open(t, path, sqlite.WithBusyTimeout(time.Hour))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if _, err := s.Put(ctx, "c", json.RawMessage(`{}`), store.Any); err == nil {
-		t.Error("a write came through the lock")
+	if _, err := patient.Put(ctx, "c", json.RawMessage(`{}`), store.Any); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a caller who gave up waiting got %v", err)
 	}
 	exec1(t, other, `ROLLBACK`)
 	put(t, s, "b", `{"n":2}`)

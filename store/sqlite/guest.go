@@ -43,11 +43,11 @@ func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
 			return nil, fmt.Errorf("lock file: %w", err)
 		}
 		defer lock.Unlock()
-		intact, err := watchFile(path)
-		if err != nil {
+		file := &file{path: path}
+		if err := file.remember(); err != nil {
 			return nil, err
 		}
-		cfg.Turn, cfg.Intact, close = lock, intact, lock.Close
+		cfg.Turn, cfg.Intact, close = lock, file.intact, lock.Close
 	}
 	s := &Store{Store: sqlstore.New(cfg), writer: db}
 	s.close = sync.OnceValue(func() error {

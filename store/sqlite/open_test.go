@@ -108,7 +108,7 @@ func TestPaths(t *testing.T) {
 func TestPragmas(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	s := open(t, path)
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "secure_delete": "1", "busy_timeout": "5000"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "secure_delete": "1", "busy_timeout": "20"} {
 		if got := s.Pragma(t, pragma); got != want {
 			t.Errorf("%s is %s, want %s", pragma, got, want)
 		}

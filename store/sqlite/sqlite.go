@@ -122,23 +122,24 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pools.prepare(ctx, made, o); err != nil {
-		return nil, errors.Join(explain(err), pools.close())
-	}
-	intact, err := watchFile(path)
-	if err != nil {
-		return nil, errors.Join(err, pools.close())
-	}
+	file := &file{path: path}
 	s := &Store{writer: pools.writer}
 	s.Store = sqlstore.New(sqlstore.Config{
 		Reader: pools.reader, Writer: pools.writer, Watcher: pools.watcher,
-		Turn: lock, Intact: intact, Explain: explain, Busy: busy, BusyTimeout: o.busyTimeout,
+		Turn: lock, Intact: file.intact, Explain: explain, Busy: busy, BusyTimeout: o.busyTimeout,
 		Version: dataVersion, PollInterval: o.pollInterval,
 	})
 	s.close = sync.OnceValue(func() error {
 		s.Store.Close()
 		return errors.Join(pools.close(), lock.Close())
 	})
+	err = s.Patiently(ctx, func() error { return pools.prepare(ctx, made, o) })
+	if err == nil {
+		err = file.remember()
+	}
+	if err != nil {
+		return nil, errors.Join(explain(err), s.Close())
+	}
 	return s, nil
 }
 
@@ -188,25 +189,32 @@ func regular(path string) error {
 // headerSize is the length of what every SQLite database begins with.
 const headerSize = 100
 
-// watchFile returns a function that tells whether path still is the file that it is now.
-func watchFile(path string) (intact func() error, err error) {
-	before, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	return func() error {
-		now, err := os.Stat(path)
-		if err != nil {
-			return fmt.Errorf("the database file is gone, nothing can be kept in it: put it back and open the store again: %w", err)
-		}
-		if !os.SameFile(before, now) {
-			return errors.New("the database file was replaced by another while it was open, nothing can be kept in the old one: open the store again")
-		}
-		if now.Size() < headerSize && before.Size() >= headerSize {
-			return fmt.Errorf("%w: the database file was truncated while it was open: restore it from a backup and open the store again", store.ErrCorrupt)
-		}
+// file is the database file as it was when it was opened.
+type file struct {
+	path   string
+	before os.FileInfo
+}
+
+func (f *file) remember() (err error) {
+	f.before, err = os.Stat(f.path)
+	return err
+}
+
+// intact tells whether the path still leads to the file that was opened.
+func (f *file) intact() error {
+	if f.before == nil {
 		return nil
-	}, nil
+	}
+	now, err := os.Stat(f.path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the database file is gone, nothing can be kept in it: put it back and open the store again: %w", err)
+	case !os.SameFile(f.before, now):
+		return errors.New("the database file was replaced by another while it was open, nothing can be kept in the old one: open the store again")
+	case now.Size() < headerSize && f.before.Size() >= headerSize:
+		return fmt.Errorf("%w: the database file was truncated while it was open: restore it from a backup and open the store again", store.ErrCorrupt)
+	}
+	return nil
 }
 
 type pools struct{ reader, writer, watcher *sqlx.DB }
@@ -234,11 +242,14 @@ func newPools(path string, o options) (*pools, error) {
 	return p, nil
 }
 
+// driverPatience is how long SQLite itself waits for a lock. That cannot be cancelled; the rest of the time that a call may wait can.
+const driverPatience = 20 * time.Millisecond
+
 // dsn names the database and the pragmas of each connection. A plain path would take a ? in it for the start of the parameters.
 func dsn(path string, o options, params ...string) string {
 	q := url.Values{}
 	q.Set("mode", "rw") // never make another file where the database has gone
-	q.Set("_busy_timeout", fmt.Sprint(o.busyTimeout.Milliseconds()))
+	q.Set("_busy_timeout", fmt.Sprint(min(o.busyTimeout, driverPatience).Milliseconds()))
 	q.Set("_dqs", "0")
 	q.Add("_pragma", "journal_size_limit(4194304)")
 	q.Add("_pragma", "secure_delete(1)")
