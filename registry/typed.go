@@ -190,13 +190,16 @@ func SchemaFor[T any]() (_ json.RawMessage, err error) {
 			err = fail(fmt.Errorf("%v", p))
 		}
 	}()
-	reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: true, RequiredFromJSONSchemaTags: true}
-	text, err := json.Marshal(reflector.ReflectFromType(t))
-	if err != nil {
-		return nil, fail(err)
+	for _, expanded := range []bool{true, false} { // a struct that refers to itself needs a definition to refer to
+		reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: expanded, RequiredFromJSONSchemaTags: true}
+		text, failure := json.Marshal(reflector.ReflectFromType(t))
+		if failure == nil {
+			failure = schema.Compile(text).Err()
+		}
+		if failure == nil {
+			return text, nil
+		}
+		err = fail(failure)
 	}
-	if compiled := schema.Compile(text); compiled.Err() != nil {
-		return nil, fail(compiled.Err())
-	}
-	return text, nil
+	return nil, err
 }

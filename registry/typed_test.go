@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -97,7 +96,6 @@ type everything struct {
 	Named  inner `json:"named"`
 	inner  `json:"tagged"`
 	Hidden int `json:"-"`
-	Dash   int `json:"-,"`
 	Plain  int
 	Ptr    **inner          `json:"ptr"`
 	Map    map[string]inner `json:"map"`
@@ -113,7 +111,7 @@ type everything struct {
 }
 
 func TestConfigAsKnowsKeysAsJSONDoes(t *testing.T) {
-	const good = `{"host":"h","named":{"a":1},"-":2,"plain":3,"PTR":{"a":4},"map":{"x":{"a":5}},"list":[{"a":6}],"array":[null,{"A":7}],
+	const good = `{"host":"h","named":{"a":1},"plain":3,"PTR":{"a":4},"map":{"x":{"a":5}},"list":[{"a":6}],"array":[null,{"A":7}],
 		"any":{"x":{}},"raw":{"x":1},"custom":{"x":1},"words":"a b","time":"2020-01-02T03:04:05Z","self":{"self":{"host":"deep"}}}`
 	reg := newPlugin(t, `{}`)
 	save(t, reg, "c_p", json.RawMessage(good))
@@ -121,14 +119,14 @@ func TestConfigAsKnowsKeysAsJSONDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Host != "h" || got.Named.A != 1 || got.Dash != 2 || got.Plain != 3 || (*got.Ptr).A != 4 || got.Map["x"].A != 5 || got.List[0].A != 6 || got.Array[1].A != 7 ||
+	if got.Host != "h" || got.Named.A != 1 || got.Plain != 3 || (*got.Ptr).A != 4 || got.Map["x"].A != 5 || got.List[0].A != 6 || got.Array[1].A != 7 ||
 		string(got.Raw) != `{"x":1}` || got.Custom.text != `{"x":1}` || len(got.Words.list) != 2 || got.Time.Year() != 2020 || got.Self.Self.Host != "deep" || got.lower != 0 {
 		t.Errorf("decoded %+v", got)
 	}
 	if p, err := registry.ConfigAs[*everything](t.Context(), reg, "c_p"); err != nil || p.Host != "h" {
 		t.Errorf("into a pointer: %v, %v", p, err)
 	}
-	if m, err := registry.ConfigAs[map[string]any](t.Context(), reg, "c_p"); err != nil || len(m) != 14 {
+	if m, err := registry.ConfigAs[map[string]any](t.Context(), reg, "c_p"); err != nil || len(m) != 13 {
 		t.Errorf("into a map: %v, %v", m, err)
 	}
 	if raw, err := registry.ConfigAs[json.RawMessage](t.Context(), reg, "c_p"); err != nil || !bytes.HasPrefix(raw, []byte(`{"host"`)) {
@@ -145,7 +143,7 @@ func TestConfigAsKnowsKeysAsJSONDoes(t *testing.T) {
 		`{"ptr":{"x":1},"map":{"k/~":{"x":1}}}`:   {"/ptr/x", "/map/k~1~0/x"},
 		`{"list":[{},{"x":1}],"array":[{"y":1}]}`: {"/list/1/x", "/array/0/y"},
 		`{"self":{"self":{"x":1,"host":"h"}}}`:    {"/self/self/x"},
-		`{"any":{"x":1},"raw":[{"x":1}],"-":1}`:   nil,
+		`{"any":{"x":1},"raw":[{"x":1}]}`:         nil,
 		`{"map":null,"list":null,"ptr":null}`:     nil,
 	} {
 		save(t, reg, "c_p", json.RawMessage(config))
@@ -297,10 +295,30 @@ func TestSchemaForRefuses(t *testing.T) {
 			t.Errorf("%s: %s, %v", name, schema, err)
 		}
 	}
-	if schema, err := registry.SchemaFor[everything](); err != nil || !json.Valid(schema) {
-		t.Errorf("a struct that refers to itself: %s, %v", schema, err)
+}
+
+// tree refers to itself.
+type tree struct {
+	Name string `json:"name" jsonschema:"required"`
+	Kids []tree `json:"kids,omitempty"`
+	Key  string `json:"key,omitempty" jsonschema:"writeOnly=true"`
+}
+
+func TestSchemaForATypeThatRefersToItself(t *testing.T) {
+	schema, err := registry.SchemaFor[tree]()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if s := fmt.Sprint(registry.SchemaFor[struct{}]()); !strings.HasSuffix(s, "<nil>") {
-		t.Error(s)
+	st := memory.New()
+	reg := registryLike(t, st, string(schema), registry.WithSecrets(ring(t, 1)), registry.WithStrictSchemas())
+	save(t, reg, "c_p", tree{Name: "a", Kids: []tree{{Name: "b", Key: "k"}}})
+	if got := sealedValue.ReplaceAllString(stored(t, st, "c_p"), "$"); got != `{"name":"a","kids":[{"name":"b","key":$}]}` {
+		t.Errorf("stored is %s", got)
+	}
+	if err := saveRaw(t, reg, `{"name":"a","kids":[{}]}`); err == nil || !strings.Contains(err.Error(), "/kids/0") {
+		t.Errorf("a kid without a name: %v", err)
+	}
+	if got, err := registry.ConfigAs[tree](t.Context(), reg, "c_p"); err != nil || got.Kids[0].Key != "k" {
+		t.Errorf("as a struct: %+v, %v", got, err)
 	}
 }

@@ -12,6 +12,9 @@ const maxWalk = 500_000
 // HasSecrets tells whether the schema can make any value secret.
 func (s *Schema) HasSecrets() bool { return s.root != nil && s.root.reachesSecret }
 
+// KnowsSecrets tells whether it is known which values the schema makes secret: false where the text is no JSON object or over the limits.
+func (s *Schema) KnowsSecrets() bool { return s.root != nil }
+
 // Secrets returns JSON Pointers to the values in config, a JSON object, that the schema says are secret, in the order of the
 // text: by writeOnly, by the format "password", by x-secret or airbyte_secret. All branches count, whether the config takes
 // them or not. Nothing in a secret value has a pointer of its own. If the schema says that the whole config is secret, each of
