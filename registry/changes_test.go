@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pluginregistry/pluginregistry/registry"
@@ -234,7 +235,7 @@ func TestHistoryAndRollback(t *testing.T) {
 // Another registry over the same store, and a hand, change what is stored: the flags follow when the change is yielded.
 func TestWatchAcrossRegistries(t *testing.T) {
 	eachStore(t, func(t *testing.T, open func() store.Store) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 		defer cancel()
 		mine := registryLike(t, open(), keySchema, registry.WithSecrets(ring(t, 1)))
 		st := open()
@@ -282,31 +283,37 @@ func TestWatchAcrossRegistries(t *testing.T) {
 	})
 }
 
-// A store that tells nothing is looked at: here the time between looks passes at once.
+// A store that tells nothing is looked at: in the bubble the time between two looks passes at once.
 func TestWatchEndsWithTheContext(t *testing.T) {
-	for _, st := range []store.Store{memory.New(), bare{memory.New()}} {
-		ctx, cancel := context.WithCancel(t.Context())
-		reg := registryLike(t, st, keySchema)
-		changes := reg.Watch(ctx)
-		put(t, st, "c_p", `{}`)
-		n := 0
-		for c, err := range changes {
-			switch n++; n {
-			case 1:
-				if err != nil || c.ID != "c_p" || !isConfigured(t, reg, "c_p") {
-					t.Errorf("%T: %+v, %v", st, c, err)
-				}
-				cancel()
-			default:
-				if !errors.Is(err, context.Canceled) || c != (store.Change{}) {
-					t.Errorf("%T: after the end: %+v, %v", st, c, err)
+	for _, hide := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var st store.Store = memory.New()
+			if hide {
+				st = bare{st}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			reg := registryLike(t, st, keySchema)
+			changes := reg.Watch(ctx)
+			put(t, st, "c_p", `{}`)
+			n := 0
+			for c, err := range changes {
+				switch n++; n {
+				case 1:
+					if err != nil || c.ID != "c_p" || !isConfigured(t, reg, "c_p") {
+						t.Errorf("hidden %t: %+v, %v", hide, c, err)
+					}
+					cancel()
+				default:
+					if !errors.Is(err, context.Canceled) || c != (store.Change{}) {
+						t.Errorf("hidden %t: after the end: %+v, %v", hide, c, err)
+					}
 				}
 			}
-		}
-		if n != 2 {
-			t.Errorf("%T: yielded %d times", st, n)
-		}
-		cancel()
+			if n != 2 {
+				t.Errorf("hidden %t: yielded %d times", hide, n)
+			}
+		})
 	}
 }
 

@@ -61,10 +61,15 @@ func nothing(id string) store.Record {
 // JSON as json.RawMessage or []byte; it must encode to a JSON object. The keys keep their order and the numbers their digits.
 //
 // If a plugin with that ID is registered, the config is validated against its schema, and the values of secret fields are sealed. The
-// plugin is configured from the moment SaveConfig returns nil. An error has changed nothing.
+// plugin is configured from the moment SaveConfig returns nil. An error has changed nothing. Redacted in a secret field, or where a sealed
+// value is stored, stands for the stored value, and a value that is given sealed stays sealed.
 //
-// Errors: store.ErrInvalidConfig if config is no JSON object that can be kept, *ValidationError, ErrUnusableSchema, ErrNoSecretKey,
-// store.ErrConflict with IfRevision, store.ErrInvalidID, or what the store says, such as that the disk is full.
+// Where no schema tells which fields are secret, because the plugin is not registered or its schema cannot be read, a config with sealed
+// values is not saved over: that could leave its secrets in plain text. WithPlaintextSecrets allows it.
+//
+// Errors: store.ErrInvalidConfig if config is no JSON object that can be kept, *ValidationError, ErrUnusableSchema, ErrUnknownPlugin,
+// ErrNoSecretKey, ErrSecretLocked if a stored or given secret that is to be kept cannot be opened, store.ErrConflict with IfRevision,
+// store.ErrInvalidID, or what the store says, such as that the disk is full.
 func (r *Registry) SaveConfig(ctx context.Context, id string, config any, opts ...SaveOption) (store.Record, error) {
 	text, err := encode(id, config)
 	if err != nil {

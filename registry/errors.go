@@ -14,7 +14,8 @@ var (
 	ErrUnknownCategory = errors.New("no such category is registered")
 	// ErrUnknownPlugin: no plugin with the ID is registered.
 	ErrUnknownPlugin = errors.New("no such plugin is registered")
-	// ErrUnusableSchema: the registry has WithStrictSchemas, and the plugin's schema cannot be used to validate.
+	// ErrUnusableSchema: the plugin's schema cannot be used to validate, and the registry has WithStrictSchemas; or it cannot even tell
+	// which fields are secret, though it speaks of secrets or the stored config has some.
 	ErrUnusableSchema = errors.New("the plugin's schema cannot be used to validate its config")
 	// ErrNoSecretKey: the config has secret values, and the registry has neither WithSecrets nor WithPlaintextSecrets.
 	ErrNoSecretKey = errors.New("the config has secret values and there is no key to seal them: " +

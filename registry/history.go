@@ -34,7 +34,7 @@ func (r *Registry) History(ctx context.Context, id string, limit int) ([]store.V
 
 // Rollback saves the config that id had at an earlier revision again, as SaveConfig would: validated against today's schema, and as a new
 // revision, so that it can be undone like any save. Rolling back to a deletion deletes. A revision that is not in the history is
-// store.ErrNotFound.
+// store.ErrNotFound, one that cannot be read or opened store.ErrCorrupt or ErrSecretLocked; else the errors are those of SaveConfig.
 func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision) (store.Record, error) {
 	versions, err := store.History(ctx, r.st, id, 0) // SaveConfig opens the secrets, and knows then that they are some
 	if err != nil {

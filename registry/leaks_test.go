@@ -208,7 +208,7 @@ func TestNothingShowsAValue(t *testing.T) {
 	}
 	keys := ring(t, 1)
 	failing := false
-	a := named{box{func(p, ad []byte) ([]byte, error) {
+	a := keyed{box{func(p, ad []byte) ([]byte, error) {
 		if failing {
 			return nil, errBroken
 		}

@@ -45,7 +45,7 @@ func WithLogger(l *slog.Logger) Option {
 func WithSecrets(a AEAD) Option { return func(r *Registry) { r.aead = a } }
 
 // WithPlaintextSecrets allows secret fields to be stored in plain text where WithSecrets is not given, for data that somebody else
-// protects.
+// protects. It also lets configs be saved whose secret fields cannot be told from the others; see ErrUnusableSchema.
 func WithPlaintextSecrets() Option { return func(r *Registry) { r.plaintext = true } }
 
 // WithStrictSchemas refuses to save the config of a registered plugin whose schema cannot be used to validate it. Without it such a

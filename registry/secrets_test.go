@@ -342,6 +342,9 @@ func TestFormAgainstAnotherSave(t *testing.T) {
 		if _, err := reg.SaveConfig(t.Context(), "c_p", form, registry.IfRevision(rec.Revision)); !errors.Is(err, store.ErrConflict) {
 			t.Errorf("with IfRevision: %v", err)
 		}
+		if _, err := reg.SaveConfig(t.Context(), "c_p", form, registry.IfRevision(rec.Revision)); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("with the revision before: %v", err)
+		}
 	}
 }
 
@@ -619,13 +622,13 @@ func TestFailingAEAD(t *testing.T) {
 	}
 }
 
-// named gives a keyring a key ID of one's own.
-type named struct {
+// keyed gives a keyring a key ID of one's own.
+type keyed struct {
 	box
 	id string
 }
 
-func (n named) KeyID() string { return n.id }
+func (k keyed) KeyID() string { return k.id }
 
 func TestRotateSealsOnlyWhatIsOld(t *testing.T) {
 	keys := ring(t, 1)
@@ -634,7 +637,7 @@ func TestRotateSealsOnlyWhatIsOld(t *testing.T) {
 		id   string
 		want int
 	}{{"a:b", 1}, {"a:b", 0}, {"a", 1}, {"a", 0}, {"", 1}, {"", 1}, {"a:b", 1}} {
-		reg := registryLike(t, st, keySchema, registry.WithSecrets(named{box{keys.Encrypt, keys.Decrypt}, test.id}))
+		reg := registryLike(t, st, keySchema, registry.WithSecrets(keyed{box{keys.Encrypt, keys.Decrypt}, test.id}))
 		if !isConfigured(t, reg, "c_p") {
 			put(t, st, "c_p", `{"key":"k"}`)
 		}
@@ -690,7 +693,7 @@ func TestInterruptedRotation(t *testing.T) {
 		fill(t, st)
 		ctx, cancel := context.WithCancel(t.Context())
 		sealed, keys := 0, ring(t, 2, 1)
-		a := named{box{func(p, ad []byte) ([]byte, error) {
+		a := keyed{box{func(p, ad []byte) ([]byte, error) {
 			if sealed++; sealed > stop {
 				cancel()
 			}

@@ -55,14 +55,6 @@ func (s *snapshot) find(id string) (*category, int) {
 	return nil, 0
 }
 
-// plugin returns a copy of a plugin that is the caller's own.
-func (r *Registry) plugin(c *category, n int) Plugin {
-	p := c.plugins[n]
-	p.Configured = c.flags[n].Load()
-	r.finish(c, n, &p)
-	return p
-}
-
 // finish does what few plugins need.
 func (r *Registry) finish(c *category, n int, p *Plugin) {
 	if c.sharing && p.Resources.shared() {
@@ -89,12 +81,17 @@ func (r *Registry) appendPlugins(dst []Plugin, c *category) []Plugin {
 }
 
 // Plugin returns the plugin with that ID, and false if none is registered.
-func (r *Registry) Plugin(id string) (Plugin, bool) {
+func (r *Registry) Plugin(id string) (p Plugin, ok bool) {
 	c, n := r.now.Load().find(id)
 	if c == nil {
-		return Plugin{}, false
+		return p, false
 	}
-	return r.plugin(c, n), true
+	p = c.plugins[n] // copied once: it is large
+	p.Configured = c.flags[n].Load()
+	if c.sharing || r.schemaNotes.Load() {
+		r.finish(c, n, &p)
+	}
+	return p, true
 }
 
 // Plugins returns all plugins in the order of their registration: the categories as they were first registered, the plugins of each as

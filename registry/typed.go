@@ -17,8 +17,9 @@ import (
 )
 
 // ConfigAs returns the effective config of id (see EffectiveConfig) as a T, as json.Unmarshal decodes it. It is validated first: as
-// SaveConfig would, and a key that neither T nor the plugin's schema knows is an issue, too. The errors are those of EffectiveConfig, a
-// *ValidationError, or a *store.Error where a value does not fit the Go type.
+// SaveConfig would, and a key that neither T nor the plugin's schema knows is an issue, too; what is inside a member that only the schema
+// knows is left to the schema. The errors are those of EffectiveConfig, a *ValidationError, or a *store.Error where a value does not fit
+// the Go type.
 func ConfigAs[T any](ctx context.Context, r *Registry, id string) (T, error) {
 	var value T
 	rec, err := r.EffectiveConfig(ctx, id)

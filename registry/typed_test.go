@@ -69,8 +69,9 @@ func TestNewDefaultsReachEveryConfig(t *testing.T) {
 // What ConfigAs decodes into.
 type (
 	base struct {
-		Host string `json:"host"`
-		Both int    `json:"both"`
+		ignored `json:"-"`
+		Host    string `json:"host"`
+		Both    int    `json:"both"`
 	}
 	other struct {
 		Both int `json:"both"` // the name is another's, too: neither counts
@@ -78,9 +79,10 @@ type (
 	inner struct {
 		A int `json:"a"`
 	}
-	folded struct{ Straße, Key int }
-	custom struct{ text string }
-	words  struct{ list []string }
+	ignored struct{ Zed int }
+	folded  struct{ Straße, Key int }
+	custom  struct{ text string }
+	words   struct{ list []string }
 )
 
 func (c *custom) UnmarshalJSON(b []byte) error { c.text = string(b); return nil }
@@ -139,6 +141,7 @@ func TestConfigAsKnowsKeysAsJSONDoes(t *testing.T) {
 		`{"both":1}`:                              {"/both"}, // two fields have the name, so none has
 		`{"a":1,"inner":{},"base":{}}`:            {"/a", "/inner", "/base"},
 		`{"tagged":{"a":1}}`:                      nil,
+		`{"-":1,"Zed":1,"ignored":{}}`:            {"/-", "/Zed", "/ignored"},
 		`{"tagged":{"b":1}}`:                      {"/tagged/b"},
 		`{"ptr":{"x":1},"map":{"k/~":{"x":1}}}`:   {"/ptr/x", "/map/k~1~0/x"},
 		`{"list":[{},{"x":1}],"array":[{"y":1}]}`: {"/list/1/x", "/array/0/y"},

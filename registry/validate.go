@@ -15,7 +15,7 @@ import (
 
 // Validate checks a config as SaveConfig would, and stores nothing; Redacted in a secret field is taken for valid. The plugin must be registered, else the error is ErrUnknownPlugin. A
 // config whose plugin has no usable schema is valid, unless the registry has WithStrictSchemas. The error is a *ValidationError with
-// every issue, store.ErrInvalidConfig or ErrUnusableSchema.
+// every issue, store.ErrInvalidConfig or ErrUnusableSchema. Whether a secret can be sealed is not checked.
 func (r *Registry) Validate(id string, config any) error {
 	c, n := r.now.Load().find(id)
 	if c == nil {
@@ -76,7 +76,7 @@ func (r *Registry) validate(id string, s *schemaState, text json.RawMessage) err
 //
 // If it does not fit and the plugin's manager is a Migrator, the manager is asked for the config in today's form; that is validated and
 // saved, if nobody has saved meanwhile, and Check then returns nil. A migration that fails leaves the config as it was and is reported
-// beside the *ValidationError.
+// beside the *ValidationError, the manager's own error as it is: it must show no value.
 func (r *Registry) Check(ctx context.Context, id string) error {
 	for {
 		c, n := r.now.Load().find(id)

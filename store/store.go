@@ -25,7 +25,8 @@ const (
 // Config is a JSON object in canonical text: no white space between tokens, only the escapes that JSON demands, keys in the order
 // and numbers with the digits in which they were saved. Its bytes are the caller's own.
 //
-// Formatting a Record with fmt or slog never shows the config, because it may hold secrets.
+// Formatting a Record with fmt, or giving it to slog as the value of an attribute, never shows the config, because it may hold secrets.
+// encoding/json does show it, and so does a JSON handler of slog that is given a slice or struct with Records in it.
 type Record struct {
 	ID        string
 	Config    json.RawMessage
@@ -96,6 +97,19 @@ type Put struct {
 	ID     string
 	Config json.RawMessage
 	Match  Revision
+}
+
+// String tells which write this is, without its config.
+func (p Put) String() string {
+	return fmt.Sprintf("put of %q, match %q, %d bytes", p.ID, string(p.Match), len(p.Config))
+}
+
+// GoString is String: a put printed with %#v shows no config either.
+func (p Put) GoString() string { return p.String() }
+
+// LogValue is the put as slog shows it, without its config.
+func (p Put) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", p.ID), slog.String("match", string(p.Match)), slog.Int("bytes", len(p.Config)))
 }
 
 // Batcher is a Store that can save several configs in one step.

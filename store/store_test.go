@@ -31,12 +31,14 @@ func TestPlainStore(t *testing.T) {
 func TestRecordShowsNoConfig(t *testing.T) {
 	rec := store.Record{ID: "a", Config: json.RawMessage(`{"key":"hunter2"}`), Revision: "7"}
 	v := store.Version{Record: rec, Configured: true}
+	p := store.Put{ID: "a", Config: rec.Config}
 	var log strings.Builder
-	slog.New(slog.NewTextHandler(&log, nil)).Info("saved", "record", rec, "version", v, "records", []store.Record{rec})
+	slog.New(slog.NewTextHandler(&log, nil)).Info("saved", "record", rec, "version", v, "put", p, "records", []store.Record{rec})
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("saved", "record", rec, "pointer", &rec)
 	for what, text := range map[string]string{
 		"%v": fmt.Sprintf("%v", rec), "%+v": fmt.Sprintf("%+v", rec), "%#v": fmt.Sprintf("%#v", rec), "%s": fmt.Sprintf("%s", rec),
 		"pointer": fmt.Sprintf("%v %+v %#v", &rec, &rec, &rec), "list": fmt.Sprintf("%v %#v", []store.Record{rec}, []store.Record{rec}),
+		"put":     fmt.Sprintf("%v %+v %#v %v", p, &p, p, []store.Put{p}),
 		"version": fmt.Sprintf("%v %+v %#v", v, v, v), "slog": log.String(),
 	} {
 		// Bytes may be shown as numbers, too.

@@ -57,10 +57,25 @@ type filler struct {
 	budget steps
 }
 
-// fill returns a copy of v with the defaults that nodes have for what is in it. making are the schemas of the absent objects
-// that v is part of, if it is.
-func (f *filler) fill(v *jsontext.Value, nodes []*node, making map[*node]bool) *jsontext.Value {
+// path is the schemas of the objects and arrays that a value is in, the innermost first.
+type path struct {
+	nodes []*node
+	up    *path
+}
+
+func (p *path) has(n *node) bool {
+	for ; p != nil; p = p.up {
+		if slices.Contains(p.nodes, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// fill returns a copy of v with the defaults that nodes have for what is in it. within is what v is in.
+func (f *filler) fill(v *jsontext.Value, nodes []*node, within *path) *jsontext.Value {
 	all := expand(nodes, certain, &f.budget)
+	within = &path{all, within}
 	nodes = f.useful(all)
 	if len(nodes) == 0 || f.budget < 0 || v.Kind != jsontext.Object && v.Kind != jsontext.Array {
 		return v.Clone()
@@ -75,7 +90,7 @@ func (f *filler) fill(v *jsontext.Value, nodes []*node, making map[*node]bool) *
 				}
 			})
 		}
-		out.Items = append(out.Items, f.fill(item, kids, making))
+		out.Items = append(out.Items, f.fill(item, kids, within))
 	}
 	if v.Kind == jsontext.Array {
 		return out
@@ -92,7 +107,7 @@ func (f *filler) fill(v *jsontext.Value, nodes []*node, making map[*node]bool) *
 				}
 			})
 		}
-		out.Members = append(out.Members, jsontext.Member{Name: m.Name, Value: f.fill(m.Value, kids, making)})
+		out.Members = append(out.Members, jsontext.Member{Name: m.Name, Value: f.fill(m.Value, kids, within)})
 	}
 	for _, n := range nodes {
 		for _, k := range n.kids {
@@ -106,7 +121,7 @@ func (f *filler) fill(v *jsontext.Value, nodes []*node, making map[*node]bool) *
 					kids = append(kids, p)
 				}
 			}
-			if v := f.absent(kids, making); v != nil {
+			if v := f.absent(kids, within); v != nil {
 				f.left--
 				out.Members = append(out.Members, jsontext.Member{Name: k.name, Value: v})
 			}
@@ -115,34 +130,25 @@ func (f *filler) fill(v *jsontext.Value, nodes []*node, making map[*node]bool) *
 	return out
 }
 
-// absent returns the value of an absent member that the nodes apply to, or nil.
-func (f *filler) absent(nodes []*node, making map[*node]bool) *jsontext.Value {
+// absent returns the value of an absent member that the nodes apply to, or nil. A schema that refers to itself makes no object inside
+// the one that it applies to: that would go on for ever, and a tree that somebody has ended would grow by one.
+func (f *filler) absent(nodes []*node, within *path) *jsontext.Value {
 	all := expand(nodes, certain, &f.budget)
-	inside := make(map[*node]bool, len(making)+len(all))
-	for n := range making {
-		inside[n] = true
-	}
 	for _, n := range all {
-		if making[n] { // a schema that refers to itself would go on for ever
-			return nil
-		}
-		inside[n] = true
-	}
-	for _, n := range all {
-		if n.def == nil {
+		if n.def == nil || within.has(n) {
 			continue
 		}
-		if filled := f.fill(n.def, all, inside); f.valid(filled, nodes) {
+		if filled := f.fill(n.def, all, within); f.valid(filled, nodes) {
 			return filled
 		}
 		if f.valid(n.def, nodes) {
 			return n.def.Clone()
 		}
 	}
-	if slices.ContainsFunc(all, func(n *node) bool { return n.noObject }) {
+	if slices.ContainsFunc(all, func(n *node) bool { return n.noObject || within.has(n) }) {
 		return nil
 	}
-	made := f.fill(&jsontext.Value{Kind: jsontext.Object}, all, inside)
+	made := f.fill(&jsontext.Value{Kind: jsontext.Object}, all, within)
 	if len(made.Members) == 0 || !f.valid(made, nodes) {
 		return nil
 	}

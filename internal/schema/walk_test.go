@@ -104,7 +104,7 @@ func TestWithDefaults(t *testing.T) {
 		{"prefixItems", `{` + d2020 + `"properties":{"l":{"prefixItems":[{"properties":{"a":{"default":1}}}]}}}`, `{"l":[{},{}]}`, `{"l":[{"a":1},{}]}`},
 		{"no items are made", `{"properties":{"l":{"items":{"default":1}}}}`, `{"l":[]}`, `{"l":[]}`},
 		{"members of a map", `{"additionalProperties":{"properties":{"a":{"default":1}}}}`, `{"x":{}}`, `{"x":{"a":1}}`},
-		{"recursive", `{"properties":{"v":{"default":1},"kid":{"$ref":"#"}}}`, `{"kid":{}}`, `{"kid":{"v":1,"kid":{"v":1}},"v":1}`},
+		{"recursive", `{"properties":{"v":{"default":1},"kid":{"$ref":"#"}}}`, `{"kid":{}}`, `{"kid":{"v":1},"v":1}`},
 		{"recursive by a default", `{"properties":{"kid":{"$ref":"#","default":{}}}}`, `{}`, `{"kid":{}}`},
 		{"a default that breaks its schema", `{"properties":{"a":{"type":"integer","default":"x"},"b":{"enum":[1],"default":2},"c":{"default":3,"$ref":"#/definitions/s"},"d":{"type":"string","default":""}},"definitions":{"s":{"type":"string"}}}`, `{}`, `{"d":""}`},
 		{"a nested default that breaks its schema", `{"properties":{"o":{"properties":{"a":{"type":"integer","default":"x"}}}}}`, `{}`, `{}`},

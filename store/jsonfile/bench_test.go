@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/pluginregistry/pluginregistry/internal/sidebyside"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -40,35 +40,38 @@ func byHand(dir, name string, data []byte) error {
 	return d.Close()
 }
 
+// benchConfig makes a config of 1 KB; no two have the same n.
 func benchConfig(n int) json.RawMessage {
-	return fmt.Appendf(nil, `{"model":"gpt-4o","temperature":0.7,"n":%d,"stop":["a","b"],"nested":{"key":"value"}}`, n)
+	text := fmt.Appendf(nil, `{"model":"gpt-4o","temperature":0.7,"n":%d,"stop":["a","b"]`, n)
+	for i := 0; len(text) < 1000; i++ {
+		text = fmt.Appendf(text, `,"option_%02d":%d,"note_%02d":"as measured in the lab, with the large model and the longer prompt"`, i, i, i)
+	}
+	return append(text, '}')
 }
 
-// BenchmarkPut does each save by turns through the store and by hand. by-hand/op is the time of the latter, ratio what the store
-// takes of it.
+// BenchmarkPut saves through the store and by hand, in turn. Run it with -benchtime=1x: it has rounds of its own.
 func BenchmarkPut(b *testing.B) {
 	dir := b.TempDir()
 	s := openTest(b, dir)
-	var store1, hand time.Duration
-	n := 0
-	for b.Loop() {
-		n++
-		config := benchConfig(n)
-		start := time.Now()
-		if _, err := s.Put(b.Context(), "llm_gpt", config, store.Any); err != nil {
-			b.Fatal(err)
-		}
-		store1 += time.Since(start)
-		data := text(config)
-		start = time.Now()
-		if err := byHand(dir, "other.json", data); err != nil {
-			b.Fatal(err)
-		}
-		hand += time.Since(start)
-	}
-	b.ReportMetric(float64(store1.Nanoseconds())/float64(n), "store-ns/op")
-	b.ReportMetric(float64(hand.Nanoseconds())/float64(n), "by-hand-ns/op")
-	b.ReportMetric(float64(store1)/float64(hand), "ratio")
+	run := 0
+	sidebyside.Measure(31,
+		sidebyside.Side{Name: "store", N: 50, Run: func(n int) {
+			for range n {
+				run++
+				if _, err := s.Put(b.Context(), "llm_gpt", benchConfig(run), store.Any); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}},
+		sidebyside.Side{Name: "by-hand", N: 50, Run: func(n int) {
+			for range n {
+				run++
+				if err := byHand(dir, "other.json", text(benchConfig(run))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}},
+	).Report(b, "by-hand", "store")
 }
 
 func BenchmarkPutUnchanged(b *testing.B) {
