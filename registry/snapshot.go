@@ -70,7 +70,9 @@ func (r *Registry) appendPlugins(dst []Plugin, c *category) []Plugin {
 	dst = append(dst, c.plugins...)
 	added := dst[len(dst)-len(c.plugins):]
 	for n := range added {
-		added[n].Configured = c.flags[n].Load()
+		if c.flags[n].Load() { // so that plugins without a config are not written to a second time
+			added[n].Configured = true
+		}
 	}
 	if c.sharing || r.schemaNotes.Load() {
 		for n := range added {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pluginregistry/pluginregistry/internal/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -14,18 +15,19 @@ import (
 
 // emitter writes the nodes as a document for the validator: only what is enforced is in it, and every reference is a JSON
 // Pointer into it, so that the validator has no URI to work out. Only documents with a $dynamicRef or $recursiveRef keep their
-// identifiers and references as they are.
+// identifiers and, as far as what they refer to is in the same place, their references.
 type emitter struct {
 	r     *reader
 	draft int
-	extra []*node // referred to, but in no place where the validator looks for schemas
-	taken map[string]bool
+	extra map[*node][]*node // referred to, but in no place where the validator looks for schemas, by where they are put
+	taken map[string]bool   // names of definitions
+	count int
 }
 
 // namesKeyword stands for propertyNames, see nameChecker.
 const namesKeyword = "x-pluginregistry-propertyNames"
 
-// extraName names an extra node among the root's definitions.
+// extraName names an extra node among definitions.
 func extraName(i int) string { return "x-pluginregistry-" + strconv.Itoa(i) }
 
 // keep returns the sub-schemas of n that the validator is given.
@@ -104,39 +106,41 @@ func (e *emitter) place(n *node, home string) {
 // document returns what the validator is given.
 func (e *emitter) document(root *node) any {
 	e.place(root, "")
-	e.taken = map[string]bool{}
-	for _, k := range root.kids {
-		if k.keyword == "definitions" {
-			e.taken[k.name] = true
-		}
-	}
-	for i, count := 0, 0; i < len(e.r.nodes); i++ {
-		for _, ref := range e.r.nodes[i].refs {
-			for _, to := range ref.to {
-				if to.homed || e.r.verbatim {
-					continue
-				}
-				for e.taken[extraName(count)] {
-					count++
-				}
-				e.taken[extraName(count)] = true
-				e.extra = append(e.extra, to)
-				e.place(to, "/definitions/"+extraName(count))
+	e.extra, e.taken = map[*node][]*node{}, map[string]bool{}
+	for _, n := range e.r.nodes {
+		for _, k := range n.kids {
+			if k.keyword == "definitions" {
+				e.taken[k.name] = true
 			}
 		}
 	}
-	doc := e.emit(root).(map[string]any)
-	if len(e.extra) > 0 {
-		defs, ok := doc["definitions"].(map[string]any)
-		if !ok {
-			defs = map[string]any{}
-			doc["definitions"] = defs
-		}
-		for _, n := range e.extra {
-			defs[n.home[len("/definitions/"):]] = e.emit(n)
+	for _, n := range e.r.nodes {
+		for _, ref := range n.refs {
+			for _, to := range ref.to {
+				e.placeExtra(root, to)
+			}
 		}
 	}
-	return doc
+	return e.emit(root)
+}
+
+// placeExtra gives n a place among the definitions of the root, or of its own resource where the resources stay.
+func (e *emitter) placeExtra(root, n *node) {
+	host := root
+	if e.r.verbatim && n != n.res.root {
+		host = n.res.root
+		e.placeExtra(root, host)
+	}
+	if n.homed {
+		return
+	}
+	for e.taken[extraName(e.count)] {
+		e.count++
+	}
+	name := extraName(e.count)
+	e.taken[name] = true
+	e.extra[host] = append(e.extra[host], n)
+	e.place(n, host.home+"/definitions/"+name)
 }
 
 func (e *emitter) emit(n *node) any {
@@ -151,12 +155,12 @@ func (e *emitter) emit(n *node) any {
 	for _, ref := range n.refs {
 		switch {
 		case ref.dropped:
-		case e.r.verbatim:
+		case e.r.verbatim && (ref.meta != "" || ref.named || ref.to[0].home == ref.to[0].ptr):
 			out[ref.keyword] = ref.text
 		case ref.meta != "":
 			out[ref.keyword] = ref.meta
 		default:
-			out[ref.keyword] = "#" + escapeFragment(ref.to[0].home)
+			out[ref.keyword] = location + "#" + escapeFragment(ref.to[0].home)
 		}
 	}
 	if e.r.verbatim {
@@ -181,6 +185,16 @@ func (e *emitter) emit(n *node) any {
 			out[k.keyword] = sub
 		}
 	}
+	if extra := e.extra[n]; len(extra) > 0 {
+		defs, ok := out["definitions"].(map[string]any)
+		if !ok {
+			defs = make(map[string]any, len(extra))
+			out["definitions"] = defs
+		}
+		for _, x := range extra {
+			defs[x.home[strings.LastIndexByte(x.home, '/')+1:]] = e.emit(x)
+		}
+	}
 	return out
 }
 
@@ -198,6 +212,9 @@ func (e *emitter) identifiers(n *node, out map[string]any) {
 		if id := v.Member(key); id != nil && id.Kind == jsontext.String {
 			out[key] = id.Text
 		}
+	}
+	if base := n.res.base.String(); n == n.res.root && base != location {
+		out["$id"] = base // what it is relative to may have changed with its place
 	}
 	if again := v.Member("$recursiveAnchor"); again != nil && again.Kind == jsontext.Bool && e.draft == 2019 {
 		out["$recursiveAnchor"] = again.Text == "true"
@@ -234,7 +251,7 @@ func (r *reader) dropDynamic() {
 	for _, n := range r.nodes {
 		n.homed = false
 		for _, ref := range n.refs {
-			if len(ref.to) > 1 {
+			if len(ref.to) > 1 || ref.meta != "" && r.extends {
 				r.note(n, n.ptr+"/"+ref.keyword, "needs identifiers, and some in the schema are not valid")
 				n.open, ref.dropped = true, true
 			}

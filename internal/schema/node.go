@@ -71,6 +71,7 @@ type ref struct {
 	keyword string
 	text    string
 	to      []*node // where it leads; several only for a $dynamicRef or $recursiveRef
+	named   bool    // it leads there by an anchor
 	meta    string  // or the metaschema it leads to
 	dropped bool    // the validator is not given it
 }

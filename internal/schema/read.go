@@ -21,6 +21,7 @@ type reader struct {
 	byPtr     map[string]*node
 	resources map[string]*resource
 	verbatim  bool // there is a reference that only the validator can follow
+	extends   bool // there is an anchor that changes what metaschemas refer to
 	names     bool // there are propertyNames
 	bare      bool // the text is a bare map of properties
 	spread    int
@@ -103,7 +104,7 @@ func (r *reader) object(n *node, v *jsontext.Value) error {
 			n.def = m.Value
 		}
 		kw, ok := keywords[m.Name]
-		if !ok || kw.since == 0 {
+		if !ok || kw.since == 0 || !kw.in(r.draft) && !used(kw, m) {
 			continue
 		}
 		var err error
@@ -371,7 +372,7 @@ func (r *reader) loosen() {
 	}
 	for _, n := range r.nodes {
 		for _, k := range n.kids {
-			if k.role != roleNone {
+			if k.role != roleNone && keywords[k.keyword].in(r.draft) {
 				users[k.n] = append(users[k.n], n)
 			}
 		}

@@ -55,10 +55,12 @@ func (r *reader) identify(n *node, v *jsontext.Value) {
 	}
 	if again := v.Member("$recursiveAnchor"); again != nil && again.Text == "true" {
 		n.res.again = true
+		r.extends = r.extends || r.draft == 2019
 	}
 	for _, key := range [...]string{"$anchor", "$dynamicAnchor"} {
 		if a := v.Member(key); a != nil && a.Kind == jsontext.String && a.Text != "" {
 			n.res.anchor(a.Text, n, key == "$dynamicAnchor")
+			r.extends = r.extends || r.draft == 2020 && key == "$dynamicAnchor" && a.Text == "meta"
 		}
 	}
 }
@@ -138,6 +140,7 @@ func (r *reader) follow(n *node, ref *ref) (reason string, err error) {
 		if res == nil {
 			if name := metaName(abs.String()); metaSchemas[name] {
 				ref.meta = metaURL(name, fragment)
+				r.verbatim = r.verbatim || r.extends // the root has been read by now, and only its anchors are for metaschemas
 				return "", nil
 			}
 			return refOutside, nil
@@ -152,7 +155,7 @@ func (r *reader) follow(n *node, ref *ref) (reason string, err error) {
 			return "", err
 		}
 	default:
-		to = res.anchors[fragment]
+		to, ref.named = res.anchors[fragment], true
 	}
 	if to == nil {
 		return refNowhere, nil
@@ -206,13 +209,24 @@ func (r *reader) at(res *resource, pointer string) (*node, error) {
 	if v == nil || v.Kind != jsontext.Object && v.Kind != jsontext.Bool {
 		return nil, nil
 	}
-	return r.schema(v, ptr, 1+len(tokens)+strings.Count(res.ptr, "/"), res)
+	for above := ptr; len(above) > len(res.ptr); above = above[:strings.LastIndexByte(above, '/')] {
+		if n := r.byPtr[above]; n != nil { // it may have an identifier that changes the base
+			res = n.res
+			break
+		}
+	}
+	return r.schema(v, ptr, 1+strings.Count(ptr, "/"), res)
 }
 
 // The metaschemas that the validator has with it.
 var metaSchemas = map[string]bool{
 	"draft-04/schema": true, "draft-06/schema": true, "draft-07/schema": true,
-	"draft/2019-09/schema": true, "draft/2020-12/schema": true,
+	"draft/2019-09/schema": true, "draft/2019-09/meta/core": true, "draft/2019-09/meta/applicator": true,
+	"draft/2019-09/meta/validation": true, "draft/2019-09/meta/meta-data": true, "draft/2019-09/meta/format": true,
+	"draft/2019-09/meta/content": true,
+	"draft/2020-12/schema":       true, "draft/2020-12/meta/core": true, "draft/2020-12/meta/applicator": true,
+	"draft/2020-12/meta/unevaluated": true, "draft/2020-12/meta/validation": true, "draft/2020-12/meta/meta-data": true,
+	"draft/2020-12/meta/format-annotation": true, "draft/2020-12/meta/format-assertion": true, "draft/2020-12/meta/content": true,
 }
 
 // metaName is the part of the URI of a metaschema that tells which one it is.
@@ -234,8 +248,8 @@ func metaURL(name, fragment string) string {
 	return scheme + "://json-schema.org/" + name + "#" + escapeFragment(fragment)
 }
 
-// escapeFragment writes a JSON Pointer as the fragment of a URI, as the validator reads it.
-func escapeFragment(ptr string) string { return strings.ReplaceAll(ptr, "%", "%25") }
+// escapeFragment writes a JSON Pointer as the fragment of a URI.
+func escapeFragment(ptr string) string { return (&url.URL{Fragment: ptr}).EscapedFragment() }
 
 // masked tells whether what stands beside the $ref of n is ignored, as it is before 2019-09.
 func (r *reader) masked(n *node) bool { return r.draft < 2019 && len(n.refs) > 0 }
@@ -282,7 +296,9 @@ func (r *reader) cutLoops() {
 		}
 		if !r.masked(n) {
 			for _, k := range n.inPlaceKids {
-				visit(k.n, nil)
+				if keywords[k.keyword].in(r.draft) {
+					visit(k.n, nil)
+				}
 			}
 		}
 		path = path[:len(path)-1]

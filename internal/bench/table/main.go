@@ -51,6 +51,7 @@ var rows = []row{
 	{"64 callers saving, throughput", "a commit each under a mutex, plain table", "≥ 6", "sqlite.Put64", "throughput-ratio"},
 	{"64 callers saving, 99th percentile", "the same", "≤ 0.5", "sqlite.Put64", "p99-ratio"},
 	{"open, load one config, close", "the same by hand, plain table", "≤ 1.3", "sqlite.Open", "store-ratio"},
+	{"open, load one config, close", "the same by hand, same tables", "", "sqlite.Open", "same-tables-to-store-ratio"},
 	{"`Get` with 1,000,000 configs", "with 1,000", "≤ 2", "sqlite.Million", "get-ratio"},
 	{"`Put` with 1,000,000 configs", "with 1,000", "≤ 1.5", "sqlite.Million", "put-ratio"},
 	{"bytes of file per byte of config, 1,000,000 configs", "", "≤ 1.5", "sqlite.Million", "file-bytes/byte"},

@@ -1,0 +1,5 @@
+package schema_test
+
+var diffGroups = []diffGroup{
+	{"empty", "", `{}`, []string{`{}`, `{"a":null}`}, nil},
+}
