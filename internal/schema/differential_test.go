@@ -120,19 +120,22 @@ func runDiffGroup(t *testing.T, draft string, g diffGroup) {
 
 // TestDifferentialRandom compares Validate with the validator alone on random schemas.
 func TestDifferentialRandom(t *testing.T) {
-	const schemas = 1500
+	const schemas = 1000
 	random := rand.NewChaCha8([32]byte{'d', 'i', 'f', 'f'})
 	data := make([]byte, 600)
-	pairs, invalid := 0, 0
+	pairs, invalid := map[string]int{}, map[string]int{}
 	for range schemas {
 		random.Read(data)
-		p, i := compareRandom(t, data)
-		pairs += p
-		invalid += i
+		draft, p, i := compareRandom(t, data)
+		pairs[draft] += p
+		invalid[draft] += i
 	}
-	t.Logf("%d pairs, %d of them invalid", pairs, invalid)
-	if pairs < schemas*2 || invalid < pairs/5 || invalid > pairs*4/5 {
-		t.Errorf("%d pairs compared, %d of them invalid: the generator is not what it should be", pairs, invalid)
+	for draft := range diffDrafts {
+		p, i := pairs[draft], invalid[draft]
+		t.Logf("draft %s: %d pairs, %d of them invalid", draft, p, i)
+		if p < schemas*2/9 || i < p/5 || i > p*4/5 {
+			t.Errorf("draft %s: %d pairs compared, %d of them invalid: the generator is not what it should be", draft, p, i)
+		}
 	}
 }
 
@@ -147,8 +150,9 @@ func FuzzDifferential(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { compareRandom(t, data) })
 }
 
-// compareRandom makes a schema and configs out of data and returns how many configs were compared and how many are invalid.
-func compareRandom(t *testing.T, data []byte) (pairs, invalid int) {
+// compareRandom makes a schema and configs out of data and returns the draft, how many configs were compared and how many of them
+// are invalid.
+func compareRandom(t *testing.T, data []byte) (draft string, pairs, invalid int) {
 	t.Helper()
 	g := &generator{data: data}
 	names := [...]string{"20", "19", "7", "20", "19", "6", "20", "19", "4"}
@@ -157,14 +161,14 @@ func compareRandom(t *testing.T, data []byte) (pairs, invalid int) {
 	text := g.document(d.uri).Append(nil)
 	alone, err := compileAlone(d.draft, text)
 	if err != nil {
-		return 0, 0
+		return g.draft, 0, 0
 	}
 	s := schema.Compile(text)
 	if s.Err() != nil {
 		if !strings.Contains(s.Err().Error(), "refers back to itself") {
 			t.Errorf("Err() = %v\n%s", s.Err(), text)
 		}
-		return 0, 0
+		return g.draft, 0, 0
 	}
 	for range 5 {
 		config := string(g.config(3).Append(nil))
@@ -177,7 +181,7 @@ func compareRandom(t *testing.T, data []byte) (pairs, invalid int) {
 			t.Errorf("want valid=%v, issues %v\nschema %s\nconfig %s", want, issues, text, config)
 		}
 	}
-	return pairs, invalid
+	return g.draft, pairs, invalid
 }
 
 // generator makes schemas and configs; data decides which. Where data ends, all is as simple as can be.
@@ -248,7 +252,9 @@ func (g *generator) document(uri string) *jsontext.Value {
 		switch {
 		case g.id > 0:
 			put(d, g.idKey(), str("http://example.com/dir/r"+strconv.Itoa(i)))
-			put(d, "$recursiveAnchor", boolean(g.pick(2) == 1))
+			if g.draft != "20" { // its metaschema refuses it
+				put(d, "$recursiveAnchor", boolean(g.pick(2) == 1))
+			}
 			inner := &jsontext.Value{Kind: jsontext.Object}
 			leaf := g.base(g.leaf())
 			put(leaf, "$dynamicAnchor", str("dyn"+strconv.Itoa(1-i%2)))
@@ -271,7 +277,7 @@ func (g *generator) document(uri string) *jsontext.Value {
 	if g.root != "schema:///document" {
 		put(root, g.idKey(), str(g.root))
 	}
-	if g.pick(2) == 1 {
+	if g.pick(2) == 1 && g.draft != "20" {
 		put(root, "$recursiveAnchor", boolean(true))
 	}
 	if g.pick(4) == 1 && g.draft == "20" {
@@ -394,7 +400,9 @@ func (g *generator) leaf() *jsontext.Value {
 		if g.draft != "4" {
 			return boolean(g.pick(3) > 0)
 		}
-	case 3, 4, 5:
+	case 3:
+		put(obj, "type", str("object"))
+	case 4, 5:
 		put(obj, "type", str(g.one("object", "string", "integer", "number", "null", "boolean", "array")))
 	case 6:
 		put(obj, "type", array(str("object"), str(g.one("string", "integer", "null", "array"))))
@@ -425,7 +433,10 @@ func (g *generator) leaf() *jsontext.Value {
 
 // schema makes a schema; what it refers to in place is numbered from on.
 func (g *generator) schema(depth, from int) *jsontext.Value {
-	obj := g.leaf()
+	obj := &jsontext.Value{Kind: jsontext.Object}
+	if depth <= 0 || g.pick(4) == 1 {
+		obj = g.leaf()
+	}
 	if depth <= 0 || obj.Kind != jsontext.Object {
 		return obj
 	}

@@ -30,7 +30,7 @@ func (r *reader) value(n *node, f form, name string, v *jsontext.Value, at strin
 			r.note(n, at, hugeNumber)
 			return
 		}
-		n.set(name, toAny(v))
+		n.set(name, distinct(v.Items))
 		n.weight += len(v.Items)
 	case formConst:
 		if at, ok := findHugeNumber(v, at); ok {
@@ -97,6 +97,44 @@ func (r *reader) value(n *node, f form, name string, v *jsontext.Value, at strin
 		}
 		n.set(name, lists)
 	}
+}
+
+// distinct gives values the form that the validator reads, equal ones once: before 2019-09 it takes no others.
+func distinct(values []*jsontext.Value) []any {
+	list := make([]any, 0, len(values))
+	seen := make(map[string]bool, len(values))
+	for _, v := range values {
+		if key := string(appendKey(nil, v)); !seen[key] {
+			seen[key] = true
+			list = append(list, toAny(v))
+		}
+	}
+	return list
+}
+
+// appendKey appends a text that is the same for all values that JSON Schema calls equal.
+func appendKey(dst []byte, v *jsontext.Value) []byte {
+	switch v.Kind {
+	case jsontext.Number:
+		if x, ok := new(big.Rat).SetString(v.Text); ok {
+			return append(dst, x.RatString()...)
+		}
+	case jsontext.Array:
+		dst = append(dst, '[')
+		for _, item := range v.Items {
+			dst = append(appendKey(dst, item), ',')
+		}
+		return append(dst, ']')
+	case jsontext.Object:
+		dst = append(dst, '{')
+		members := slices.SortedFunc(slices.Values(v.Members), func(a, b jsontext.Member) int { return strings.Compare(a.Name, b.Name) })
+		for _, m := range members {
+			dst = append(jsontext.AppendQuoted(dst, m.Name), ':')
+			dst = append(appendKey(dst, m.Value), ',')
+		}
+		return append(dst, '}')
+	}
+	return v.Append(dst)
 }
 
 // maxCount is larger than anything counted: the validator keeps counts in an int.

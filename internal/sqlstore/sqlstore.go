@@ -54,8 +54,8 @@ type Config struct {
 type Store struct {
 	cfg Config
 
-	get, configured, history, since, last statement // on the Reader
-	current, insert, update, remove       statement // on the Writer
+	get, configured, history, keeps, last, since, rows statement // on the Reader
+	current, insert, update, remove                    statement // on the Writer
 
 	queue  queue
 	closed chan struct{}
@@ -63,12 +63,6 @@ type Store struct {
 	active sync.WaitGroup // calls under way
 	mu     sync.Mutex     // guards starting a call against closing
 }
-
-// now is the time as the library writes it.
-const now = `strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`
-
-// next is the revision of the next change.
-const next = `(SELECT coalesce(max(revision), 0) + 1 FROM plugin_configs)`
 
 const (
 	getSQL        = `SELECT config, revision, updated_at FROM plugin_configs WHERE plugin_id = ? AND configured = 1`
@@ -82,15 +76,20 @@ SELECT config, revision, updated_at, configured FROM plugin_configs AS c WHERE p
 ORDER BY revision DESC LIMIT ?2`
 	keptSQL    = `SELECT DISTINCT plugin_id FROM plugin_config_history ORDER BY plugin_id`
 	rewriteSQL = `UPDATE plugin_config_history SET config = ? WHERE plugin_id = ? AND revision = ?`
-	sinceSQL   = `SELECT plugin_id, revision, configured FROM plugin_configs WHERE revision > ? ORDER BY revision`
-	lastSQL    = `SELECT coalesce(max(revision), 0) FROM plugin_configs`
+	// What watchers ask: how many states of each config the history keeps; its last line; the lines since; and where there is no history,
+	// all rows.
+	keepsSQL = `SELECT history FROM plugin_config_settings WHERE id = 1`
+	lastSQL  = `SELECT coalesce(max(seq), 0) FROM plugin_config_history`
+	sinceSQL = `SELECT seq, plugin_id, revision, configured FROM plugin_config_history WHERE seq > ? ORDER BY seq`
+	rowsSQL  = `SELECT plugin_id, revision, configured FROM plugin_configs ORDER BY plugin_id`
 )
 
 // New returns the store in a database that has its tables. It does no I/O.
 func New(cfg Config) *Store {
 	s := &Store{cfg: cfg, closed: make(chan struct{})}
 	s.queue.turn = make(chan struct{}, 1)
-	s.get.query, s.configured.query, s.history.query, s.since.query, s.last.query = getSQL, configuredSQL, historySQL, sinceSQL, lastSQL
+	s.get.query, s.configured.query, s.history.query = getSQL, configuredSQL, historySQL
+	s.keeps.query, s.last.query, s.since.query, s.rows.query = keepsSQL, lastSQL, sinceSQL, rowsSQL
 	s.current.query, s.insert.query, s.update.query, s.remove.query = getSQL, insertSQL, updateSQL, removeSQL
 	return s
 }
@@ -132,7 +131,7 @@ func (s *Store) Close() {
 		s.mu.Unlock()
 		s.active.Wait()
 		for _, st := range []*statement{
-			&s.get, &s.configured, &s.history, &s.since, &s.last, &s.current, &s.insert, &s.update, &s.remove,
+			&s.get, &s.configured, &s.history, &s.keeps, &s.last, &s.since, &s.rows, &s.current, &s.insert, &s.update, &s.remove,
 		} {
 			st.close()
 		}

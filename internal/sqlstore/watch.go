@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -14,17 +15,16 @@ import (
 
 // Watch yields the changes made after the call, whoever makes them.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
-	seen, err := s.lastRevision(ctx)
+	w, err := s.startWatch(ctx)
 	return func(yield func(store.Change, error) bool) {
 		// Where it starts is not known after an error: what is there then counts as a change, rather than that one is missed.
 		if err != nil && !s.report(ctx, yield, err) {
 			return
 		}
-		var w watch
 		defer w.close()
 		told := "" // an error that lasts is told once
 		for {
-			changes, err := s.look(ctx, &w, seen)
+			changes, err := s.look(ctx, w)
 			switch {
 			case err == nil:
 				told = ""
@@ -35,7 +35,6 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 				}
 			}
 			for _, c := range changes {
-				seen = max(seen, numberOf(c.Revision))
 				if !yield(c, nil) {
 					return
 				}
@@ -68,23 +67,12 @@ func (s *Store) pause(ctx context.Context) error {
 	}
 }
 
-func (s *Store) lastRevision(ctx context.Context) (int64, error) {
-	if err := s.begin(ctx); err != nil {
-		return 0, err
-	}
-	defer s.end()
-	var n int64
-	err := s.reading(ctx, &s.last, func(ctx context.Context, stmt *sqlx.Stmt) error {
-		if err := stmt.QueryRowContext(ctx).Scan(&n); err != nil {
-			return s.cfg.Explain(err)
-		}
-		return nil
-	})
-	return n, err
-}
-
-// watch is the state of one watcher: the connection whose version it compares, as versions are told apart only on one.
+// watch is the state of one watcher: what it has seen, and the connection whose version it compares, as versions are told apart only on
+// one.
 type watch struct {
+	seq  int64                   // the last line of the history that was seen
+	rows map[string]store.Change // where no history is kept: all rows as they were seen
+
 	conn    *sql.Conn
 	version int64
 }
@@ -96,8 +84,35 @@ func (w *watch) close() {
 	}
 }
 
-// look returns what has changed since the revision seen.
-func (s *Store) look(ctx context.Context, w *watch, seen int64) ([]store.Change, error) {
+// startWatch returns a watcher that has seen all there is now.
+func (s *Store) startWatch(ctx context.Context) (*watch, error) {
+	w := &watch{}
+	if err := s.begin(ctx); err != nil {
+		return w, err
+	}
+	defer s.end()
+	keeps, err := s.number(ctx, &s.keeps)
+	if err == nil {
+		w.seq, err = s.number(ctx, &s.last)
+	}
+	if err == nil && keeps == 0 {
+		_, err = s.compare(ctx, w)
+	}
+	return w, err
+}
+
+func (s *Store) number(ctx context.Context, st *statement) (n int64, err error) {
+	err = s.reading(ctx, st, func(ctx context.Context, stmt *sqlx.Stmt) error {
+		if err := stmt.QueryRowContext(ctx).Scan(&n); err != nil {
+			return s.cfg.Explain(err)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// look returns what has changed since the last look.
+func (s *Store) look(ctx context.Context, w *watch) ([]store.Change, error) {
 	if err := s.begin(ctx); err != nil {
 		w.close()
 		return nil, err
@@ -117,37 +132,84 @@ func (s *Store) look(ctx context.Context, w *watch, seen int64) ([]store.Change,
 	if version != 0 && version == w.version {
 		return nil, nil
 	}
+	keeps, err := s.number(ctx, &s.keeps)
+	if err != nil {
+		return nil, err
+	}
 	var changes []store.Change
-	err = s.reading(ctx, &s.since, func(ctx context.Context, stmt *sqlx.Stmt) (err error) {
-		changes, err = s.changesSince(ctx, stmt, seen)
-		return err
-	})
+	if keeps == 0 || w.rows != nil {
+		changes, err = s.compare(ctx, w)
+		if keeps > 0 { // from now on the history tells
+			w.rows = nil
+		}
+	} else {
+		changes, err = s.follow(ctx, w)
+	}
 	if err == nil {
 		w.version = version
 	}
 	return changes, err
 }
 
-func (s *Store) changesSince(ctx context.Context, stmt *sqlx.Stmt, seen int64) ([]store.Change, error) {
-	rows, err := stmt.QueryContext(ctx, seen)
-	if err != nil {
-		return nil, s.cfg.Explain(err)
-	}
-	defer rows.Close()
-	var changes []store.Change
-	for rows.Next() {
-		var c store.Change
-		var revision int64
-		if err := rows.Scan(&c.ID, &revision, &c.Configured); err != nil {
-			return nil, s.cfg.Explain(err)
+// follow reads on in the history. Of several changes of one ID only the last counts.
+func (s *Store) follow(ctx context.Context, w *watch) (changes []store.Change, err error) {
+	last := map[string]int{} // where the change of an ID is in changes
+	seq := w.seq
+	err = s.eachChange(ctx, &s.since, []any{w.seq}, []any{&seq}, func(c store.Change) {
+		if i, ok := last[c.ID]; ok {
+			changes[i].ID = "" // superseded
 		}
-		c.Revision = revisionOf(revision)
+		last[c.ID] = len(changes)
 		changes = append(changes, c)
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := rows.Err(); err != nil {
-		return nil, s.cfg.Explain(err)
+	w.seq = seq
+	return slices.DeleteFunc(changes, func(c store.Change) bool { return c.ID == "" }), nil
+}
+
+// compare reads all rows and compares them with those that were seen.
+func (s *Store) compare(ctx context.Context, w *watch) (changes []store.Change, err error) {
+	seq, err := s.number(ctx, &s.last) // before the rows: what comes in between is seen twice rather than missed
+	if err != nil {
+		return nil, err
 	}
+	rows := map[string]store.Change{}
+	if err := s.eachChange(ctx, &s.rows, nil, nil, func(c store.Change) {
+		if w.rows[c.ID] != c {
+			changes = append(changes, c)
+		}
+		rows[c.ID] = c
+	}); err != nil {
+		return nil, err
+	}
+	w.rows, w.seq = rows, seq
 	return changes, nil
+}
+
+// eachChange calls f with the changes that a statement returns; into takes the columns that come before them.
+func (s *Store) eachChange(ctx context.Context, st *statement, args, into []any, f func(store.Change)) error {
+	return s.reading(ctx, st, func(ctx context.Context, stmt *sqlx.Stmt) error {
+		rows, err := stmt.QueryContext(ctx, args...)
+		if err != nil {
+			return s.cfg.Explain(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var c store.Change
+			var revision int64
+			if err := rows.Scan(append(into, &c.ID, &revision, &c.Configured)...); err != nil {
+				return s.cfg.Explain(err)
+			}
+			c.Revision = revisionOf(revision)
+			f(c)
+		}
+		if err := rows.Err(); err != nil {
+			return s.cfg.Explain(err)
+		}
+		return nil
+	})
 }
 
 // version returns a number that stays while nothing is committed, or 0 if there is none.

@@ -19,24 +19,24 @@ import (
 const (
 	// insertSQL saves a config where there is none.
 	insertSQL = `
-INSERT INTO plugin_configs (plugin_id, config, configured, revision, updated_at) VALUES (?1, ?2, 1, ` + next + `, ` + now + `)
+INSERT INTO plugin_configs (plugin_id, config, configured, revision, updated_at) VALUES (?1, ?2, 1, 1, ?3)
 ON CONFLICT (plugin_id) DO UPDATE
-SET config = excluded.config, configured = 1, revision = excluded.revision, updated_at = excluded.updated_at
+SET config = excluded.config, configured = 1, revision = revision + 1, updated_at = excluded.updated_at
 WHERE configured = 0
-RETURNING revision, updated_at`
+RETURNING revision`
 
 	// updateSQL saves a config over whatever there is (?3 = 1) or over the one of revision ?4. It is apart from insertSQL because an
 	// UPDATE that sets configured, too, writes the index of what is configured anew.
 	updateSQL = `
-UPDATE plugin_configs SET config = ?2, revision = ` + next + `, updated_at = ` + now + `
+UPDATE plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?5
 WHERE plugin_id = ?1 AND configured = 1 AND (?3 OR revision = ?4) AND config IS NOT ?2
-RETURNING revision, updated_at`
+RETURNING revision`
 
 	// removeSQL deletes whatever is there (?2 = 1) or the config of revision ?3.
 	removeSQL = `
-UPDATE plugin_configs SET config = NULL, configured = 0, revision = ` + next + `, updated_at = ` + now + `
+UPDATE plugin_configs SET config = NULL, configured = 0, revision = revision + 1, updated_at = ?4
 WHERE plugin_id = ?1 AND configured = 1 AND (?2 OR revision = ?3)
-RETURNING revision, updated_at`
+RETURNING revision`
 )
 
 // writing are the statements of the writer.
@@ -367,26 +367,26 @@ func (s *Store) apply(ctx context.Context, stmts writing, req *request) ([]store
 // a statement that is its own transaction another process may change the row in between; then it is tried again.
 func (s *Store) applyPut(ctx context.Context, stmts writing, p store.Put) (store.Record, error) {
 	for {
-		var revision int64
-		var at string
-		var changed bool
+		at := time.Now().UTC().Truncate(time.Millisecond)
+		now := at.Format(timeFormat)
+		var revision int64 // 0: no row was changed
 		var err error
 		switch anything := p.Match == store.Any; {
 		case p.Config == nil:
-			changed, err = one(ctx, stmts.remove, &revision, &at, p.ID, anything, numberOf(p.Match))
+			revision, err = one(ctx, stmts.remove, p.ID, anything, numberOf(p.Match), now)
 		case p.Match == store.Absent:
-			changed, err = one(ctx, stmts.insert, &revision, &at, p.ID, string(p.Config))
+			revision, err = one(ctx, stmts.insert, p.ID, string(p.Config), now)
 		default:
-			changed, err = one(ctx, stmts.update, &revision, &at, p.ID, string(p.Config), anything, numberOf(p.Match))
-			if anything && !changed && err == nil {
-				changed, err = one(ctx, stmts.insert, &revision, &at, p.ID, string(p.Config))
+			revision, err = one(ctx, stmts.update, p.ID, string(p.Config), anything, numberOf(p.Match), now)
+			if anything && revision == 0 && err == nil {
+				revision, err = one(ctx, stmts.insert, p.ID, string(p.Config), now)
 			}
 		}
 		if err != nil {
 			return store.Record{}, s.cfg.Explain(err)
 		}
-		if changed {
-			return record(p.ID, bytes.Clone(p.Config), revision, at)
+		if revision != 0 {
+			return store.Record{ID: p.ID, Config: bytes.Clone(p.Config), Revision: revisionOf(revision), UpdatedAt: at}, nil
 		}
 		rec, err := s.read(ctx, stmts.current, p.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -401,21 +401,23 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p store.Put) (store
 	}
 }
 
-// one runs a statement that returns the new revision and time of the row it changed, if it did. It reads all rows there are: a
+// timeFormat is RFC 3339 as SQLite's strftime writes it in the triggers.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// one runs a statement that returns the new revision of the row it changed, or 0 if it changed none. It reads all rows there are: a
 // statement left before its end stays open and keeps the WAL from being reused.
-func one(ctx context.Context, stmt *sqlx.Stmt, revision *int64, at *string, args ...any) (changed bool, err error) {
+func one(ctx context.Context, stmt *sqlx.Stmt, args ...any) (revision int64, err error) {
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := rows.Scan(revision, at); err != nil {
-			return false, err
+		if err := rows.Scan(&revision); err != nil {
+			return 0, err
 		}
-		changed = true
 	}
-	return changed, rows.Err()
+	return revision, rows.Err()
 }
 
 // RewriteHistory rewrites the earlier states of id, each in a transaction of its own. One that fails does not stop the others.

@@ -1,12 +1,12 @@
 -- +goose Up
 
--- One row for each plugin that has, or had, a config. A deleted config keeps its row, so that a revision never comes twice.
--- revision counts the changes of the whole table: the row changed last has the greatest one.
+-- One row for each plugin that has, or had, a config. A deleted config keeps its row, and its revision counts on, so that none ever
+-- comes twice.
 CREATE TABLE plugin_configs (
     plugin_id  TEXT    NOT NULL PRIMARY KEY
         CONSTRAINT "plugin_id has 1 to 512 bytes" CHECK (length(CAST(plugin_id AS BLOB)) BETWEEN 1 AND 512 AND instr(plugin_id, char(0)) = 0),
     config     TEXT
-        CONSTRAINT "config is one JSON object" CHECK (CASE WHEN config IS NULL THEN 1 WHEN json_valid(config) THEN json_type(config) = 'object' ELSE 0 END),
+        CONSTRAINT "config is one JSON object" CHECK (config IS NULL OR json_valid(config) AND (substr(config, 1, 1) = '{' OR json_type(config) = 'object')),
     configured INTEGER NOT NULL DEFAULT 1
         CONSTRAINT "configured is 1 with a config, else 0" CHECK (configured = 0 OR configured = 1 AND config IS NOT NULL),
     revision   INTEGER NOT NULL DEFAULT 0,
@@ -15,7 +15,6 @@ CREATE TABLE plugin_configs (
 ) STRICT;
 
 CREATE INDEX plugin_configs_configured ON plugin_configs (plugin_id) WHERE configured = 1;
-CREATE UNIQUE INDEX plugin_configs_revision ON plugin_configs (revision);
 
 -- The states that each config was in, its current one included; the newest of each plugin stay, as many as the settings say.
 CREATE TABLE plugin_config_history (
@@ -29,7 +28,7 @@ CREATE TABLE plugin_config_history (
 
 CREATE UNIQUE INDEX plugin_config_history_revision ON plugin_config_history (plugin_id, revision);
 
--- Configs that could not be read when something was saved over them, kept for whoever repairs them. The library only adds here.
+-- Where no history is kept: configs that could not be read when something was saved over them, for whoever repairs them.
 CREATE TABLE plugin_config_damaged (
     seq        INTEGER PRIMARY KEY,
     plugin_id  TEXT    NOT NULL,
@@ -62,14 +61,16 @@ WHERE c.configured = 1
 -- The library gives each of its writes a revision. A write that brings none was made by hand and gets its revision and time here;
 -- what is checked here is what the library has checked before it writes.
 
+-- A row inserted by hand may have replaced one (REPLACE runs no trigger for that), so its revision goes on from the history. Where there is
+-- none it is the time in milliseconds, which no counter comes up to.
 -- +goose StatementBegin
 CREATE TRIGGER plugin_configs_insert AFTER INSERT ON plugin_configs WHEN NEW.revision = 0
 BEGIN
     SELECT RAISE(ABORT, 'a name stands twice in one object of the config')
     WHERE (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
     UPDATE plugin_configs
-    SET revision = 1 + max((SELECT max(revision) FROM plugin_configs),
-                           coalesce((SELECT revision FROM plugin_config_history ORDER BY seq DESC LIMIT 1), 0)),
+    SET revision = coalesce((SELECT max(revision) + 1 FROM plugin_config_history WHERE plugin_id = NEW.plugin_id),
+                            CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
         updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     WHERE plugin_id = NEW.plugin_id;
 END;
@@ -82,8 +83,7 @@ BEGIN
     SELECT RAISE(ABORT, 'a name stands twice in one object of the config')
     WHERE json_valid(NEW.config) AND (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
     UPDATE plugin_configs
-    SET revision = 1 + (SELECT max(revision) FROM plugin_configs),
-        updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    SET revision = OLD.revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     WHERE plugin_id = NEW.plugin_id;
 END;
 -- +goose StatementEnd
@@ -105,9 +105,10 @@ BEGIN
 END;
 -- +goose StatementEnd
 
+-- With history every text is there already, as it was before it was damaged or by the edit that damaged it.
 -- +goose StatementBegin
 CREATE TRIGGER plugin_configs_keep_damaged BEFORE UPDATE OF config ON plugin_configs
-WHEN OLD.config IS NOT NULL AND NOT json_valid(OLD.config)
+WHEN (SELECT history FROM plugin_config_settings WHERE id = 1) = 0 AND OLD.config IS NOT NULL AND NOT json_valid(OLD.config)
 BEGIN
     INSERT INTO plugin_config_damaged (plugin_id, revision, config) VALUES (OLD.plugin_id, OLD.revision, OLD.config);
 END;

@@ -37,10 +37,10 @@ func TestShellReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	for query, want := range map[string]string{
-		`SELECT plugin_id, config IS NULL, configured, revision FROM plugin_configs ORDER BY plugin_id`:                                                          "gone|1|0|3\nllm_gpt|0|1|1",
+		`SELECT plugin_id, config IS NULL, configured, revision FROM plugin_configs ORDER BY plugin_id`:                                                          "gone|1|0|2\nllm_gpt|0|1|1",
 		`SELECT typeof(config), typeof(revision), updated_at GLOB '20??-??-??T??:??:??.???Z' FROM plugin_configs WHERE plugin_id = 'llm_gpt'`:                    "text|integer|1",
 		`SELECT path, type, value FROM config_values WHERE plugin_id = 'llm_gpt'`:                                                                                "$.model|text|gpt-4o\n$.limits.tokens|integer|4096\n$.limits.stop[0]|text|a\n$.limits.stop[1]|null|null\n$.stream|true|true\n$.big|integer|9007199254740993\n$.\"a.b\"|text|ü\n$.none|object|{}",
-		`SELECT plugin_id, revision, configured, coalesce(config, '-') FROM plugin_config_history WHERE plugin_id = 'gone' ORDER BY seq`:                         "gone|2|1|{}\ngone|3|0|-",
+		`SELECT plugin_id, revision, configured, coalesce(config, '-') FROM plugin_config_history WHERE plugin_id = 'gone' ORDER BY seq`:                         "gone|1|1|{}\ngone|2|0|-",
 		`SELECT count(*) FROM pluginregistry_migrations WHERE version_id = 1 AND is_applied`:                                                                     "1",
 		`SELECT group_concat(name, ' ') FROM (SELECT name FROM pragma_table_list WHERE schema = 'main' AND name LIKE 'plugin_config%' AND strict ORDER BY name)`: "plugin_config_damaged plugin_config_history plugin_config_settings plugin_configs",
 		`PRAGMA integrity_check`: "ok",
@@ -79,7 +79,7 @@ func TestShellEdits(t *testing.T) {
 	if said := shell(t, path, edits[0].sql); said != "" {
 		t.Fatal(said)
 	}
-	revisions := map[store.Revision]bool{before.Revision: true}
+	revisions := map[string]bool{"a" + string(before.Revision): true}
 	for c, err := range changes {
 		if err != nil {
 			failure = err
@@ -87,10 +87,10 @@ func TestShellEdits(t *testing.T) {
 		}
 		events = append(events, c)
 		edit := edits[step]
-		if c.ID != edit.id || c.Configured != (edit.config != "") || revisions[c.Revision] {
+		if c.ID != edit.id || c.Configured != (edit.config != "") || revisions[c.ID+string(c.Revision)] {
 			t.Errorf("%s\nmade the event %+v", edit.sql, c)
 		}
-		revisions[c.Revision] = true
+		revisions[c.ID+string(c.Revision)] = true
 		if edit.config == "" {
 			if _, err := s.Get(ctx, edit.id); err == nil {
 				t.Errorf("%s\nleft the config", edit.sql)
