@@ -155,7 +155,7 @@ type found struct {
 func (r *Registry) examine(ctx context.Context, c *category, infos []Info, failed *DiscoveryError) []found {
 	all := make([]found, 0, len(infos))
 	seen := make(map[string]struct{}, len(infos))
-	schemas := interner{r, map[uint64]*schemaState{}}
+	schemas := interner{r, map[uint64]interned{}}
 	for i := range infos {
 		if ctx.Err() != nil {
 			break // the caller gives up, too
@@ -194,18 +194,19 @@ func describe(ctx context.Context, c *category, info *Info, schemas interner) fo
 		p.SchemaErr = fmt.Errorf("plugin %q: %w", p.ID(), f.schema.err)
 		return f
 	}
-	f.schema = schemas.intern(raw)
+	found := schemas.intern(raw)
+	f.schema = found.schemaState
 	p.Schema = f.schema.raw
 	if f.schema.err != nil {
 		p.SchemaErr = fmt.Errorf("plugin %q: %w", p.ID(), f.schema.err)
 		p.Schema = nil
 		return f
 	}
-	if f.schema.title != "" {
-		p.Title = f.schema.title
+	if found.title != "" {
+		p.Title = found.title
 	}
-	if f.schema.hasDescription {
-		p.Description = f.schema.description
+	if found.described {
+		p.Description = found.description
 	}
 	return f
 }

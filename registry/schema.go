@@ -15,48 +15,52 @@ import (
 
 // schemaState is one schema, shared by all plugins whose schemas have the same bytes. It is compiled when it is first needed, once.
 type schemaState struct {
-	raw            json.RawMessage
-	title          string
-	description    string
-	hasDescription bool
-	err            error // why raw cannot be a schema
-
+	raw   json.RawMessage
+	err   error // why raw cannot be a schema
 	hash  uint64
-	users int // categories that hold it; guarded by Registry.mu
+	users int32 // categories that hold it; guarded by Registry.mu
 
-	hintOnce sync.Once
-	hint     bool // what maySecret found
+	hint atomic.Int32 // what maySecret found: 0 not looked, 1 no, 2 yes
+	once sync.Once
+	used atomic.Pointer[usedSchema]
+}
 
-	once     sync.Once
+// usedSchema is what there is of a schema once it was needed.
+type usedSchema struct {
 	compiled *schema.Schema
-	faulty   atomic.Pointer[error] // what compiling found
+	fault    error // what compiling found
+}
+
+// texts are what a schema says for people.
+type texts struct {
+	title, description string
+	described          bool
 }
 
 // note returns what compiling found, or nil as long as it has not happened.
 func (s *schemaState) note() error {
-	if err := s.faulty.Load(); err != nil {
-		return *err
+	if used := s.used.Load(); used != nil {
+		return used.fault
 	}
 	return nil
 }
 
 // reason tells why the schema cannot be used to validate. It must have been compiled.
-func (s *schemaState) reason() error {
-	if s.err != nil {
-		return s.err
-	}
-	return s.compiled.Err()
-}
+func (s *schemaState) reason() error { return s.used.Load().fault }
 
 // maySecret tells quickly whether the schema can have secret fields, so that one that has none need not be compiled for them.
 func (s *schemaState) maySecret() bool {
-	s.hintOnce.Do(func() {
+	if s.hint.Load() == 0 {
 		text := bytes.ToLower(s.raw) // a format may be written Password
+		hint := int32(1)
 		for _, word := range []string{"secret", "writeonly", "password", `\u00`} {
-			s.hint = s.hint || bytes.Contains(text, []byte(word))
+			if bytes.Contains(text, []byte(word)) {
+				hint = 2
+			}
 		}
-	})
-	return s.hint
+		s.hint.Store(hint)
+	}
+	return s.hint.Load() == 2
 }
 
 var schemaSeed = maphash.MakeSeed()
@@ -64,24 +68,29 @@ var schemaSeed = maphash.MakeSeed()
 // interner finds the one state of each schema during one discovery.
 type interner struct {
 	r     *Registry
-	found map[uint64]*schemaState
+	found map[uint64]interned
 }
 
-// intern returns the state of a schema: one that is there already, if it has the same bytes.
-func (in interner) intern(raw json.RawMessage) *schemaState {
+type interned struct {
+	*schemaState
+	texts
+}
+
+// intern returns the state of a schema, one that is there already if it has the same bytes, and what it says for people.
+func (in interner) intern(raw json.RawMessage) interned {
 	hash := maphash.Bytes(schemaSeed, raw)
-	s := in.found[hash]
-	if s == nil {
-		in.r.mu.Lock()
-		s = in.r.schemas[hash]
-		in.r.mu.Unlock()
+	if known, ok := in.found[hash]; ok && bytes.Equal(known.raw, raw) {
+		return known
 	}
-	if s == nil || !bytes.Equal(s.raw, raw) {
-		s = readSchema(raw)
-		s.hash = hash
+	state, said := readSchema(raw)
+	state.hash = hash
+	in.r.mu.Lock()
+	if known := in.r.schemas[hash]; known != nil && bytes.Equal(known.raw, raw) {
+		state = known
 	}
-	in.found[hash] = s
-	return s
+	in.r.mu.Unlock()
+	in.found[hash] = interned{state, said}
+	return in.found[hash]
 }
 
 // keep counts a category that holds s. The caller holds r.mu.
@@ -101,43 +110,45 @@ func (r *Registry) release(s *schemaState) {
 }
 
 // readSchema looks at what can be told of a schema without compiling it.
-func readSchema(raw json.RawMessage) *schemaState {
-	s := &schemaState{raw: raw}
+func readSchema(raw json.RawMessage) (s *schemaState, said texts) {
+	s = &schemaState{raw: raw}
 	text := bytes.TrimSpace(raw)
 	if len(text) == 0 || string(text) == "null" {
 		s.err = errors.New("it has no schema")
-		return s
+		return s, said
 	}
 	if err := jsontext.CheckLenient(text); err != nil {
 		s.err = fmt.Errorf("its schema is no JSON object: %w", err)
-		return s
+		return s, said
 	}
 	for name, value := range jsontext.Members(text) {
 		switch name {
 		case "title":
-			s.title, _ = jsontext.Unquote(value)
+			said.title, _ = jsontext.Unquote(value)
 		case "description":
-			s.description, s.hasDescription = jsontext.Unquote(value)
+			said.description, said.described = jsontext.Unquote(value)
 		}
 	}
-	return s
+	return s, said
 }
 
 // use returns the compiled schema.
 func (r *Registry) use(s *schemaState, id string) *schema.Schema {
 	s.once.Do(func() {
-		s.compiled = schema.Compile(s.raw)
-		err := s.reason()
-		if err == nil {
+		used := &usedSchema{compiled: schema.Compile(s.raw)}
+		if used.fault = s.err; used.fault == nil {
+			used.fault = used.compiled.Err()
+		}
+		s.used.Store(used)
+		if used.fault == nil {
 			return
 		}
-		s.faulty.Store(&err)
 		r.schemaNotes.Store(true)
-		if s.compiled.Usable() {
-			r.log.Warn("a part of a plugin's schema is not enforced", "plugin", id, "reason", err)
+		if used.compiled.Usable() {
+			r.log.Warn("a part of a plugin's schema is not enforced", "plugin", id, "reason", used.fault)
 		} else {
-			r.log.Warn("a plugin's schema cannot be used, its configs go unvalidated", "plugin", id, "reason", err)
+			r.log.Warn("a plugin's schema cannot be used, its configs go unvalidated", "plugin", id, "reason", used.fault)
 		}
 	})
-	return s.compiled
+	return s.used.Load().compiled
 }

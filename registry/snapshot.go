@@ -42,15 +42,18 @@ func (s *snapshot) find(id string) (*category, int) {
 	if len(id) > store.MaxID {
 		return nil, 0 // and no time is lost with underscores
 	}
-	for i := 0; i < len(id); i++ {
-		if id[i] != '_' {
-			continue
-		}
+	for i := strings.IndexByte(id, '_'); i >= 0; {
+		name := id[i+1:]
 		if c := s.categories[id[:i]]; c != nil {
-			if n, ok := c.index[id[i+1:]]; ok {
+			if n, ok := c.index[name]; ok {
 				return c, int(n)
 			}
 		}
+		next := strings.IndexByte(name, '_')
+		if next < 0 {
+			break
+		}
+		i += 1 + next
 	}
 	return nil, 0
 }
