@@ -36,7 +36,7 @@ func TestRecordShowsNoConfig(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("saved", "record", rec, "version", v, "put", p, "records", []store.Record{rec})
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("saved", "record", rec, "pointer", &rec)
 	for what, text := range map[string]string{
-		"%v": fmt.Sprintf("%v", rec), "%+v": fmt.Sprintf("%+v", rec), "%#v": fmt.Sprintf("%#v", rec), "%s": fmt.Sprintf("%s", rec),
+		"%v": fmt.Sprintf("%v", rec), "%+v": fmt.Sprintf("%+v", rec), "%#v": fmt.Sprintf("%#v", rec), "String": rec.String(),
 		"pointer": fmt.Sprintf("%v %+v %#v", &rec, &rec, &rec), "list": fmt.Sprintf("%v %#v", []store.Record{rec}, []store.Record{rec}),
 		"put":     fmt.Sprintf("%v %+v %#v %v", p, &p, p, []store.Put{p}),
 		"version": fmt.Sprintf("%v %+v %#v", v, v, v), "slog": log.String(),

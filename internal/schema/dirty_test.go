@@ -57,6 +57,7 @@ func TestDirty(t *testing.T) {
 		{"what is loose under not", `{"properties":{"a":{"not":{"pattern":"(?=x)"}},"b":{"not":{"type":"null"}}}}`, `{"a":"x"}`, `{"a":1,"b":null}`, "/b not", "/properties/a/not/pattern"},
 		{"what is loose in oneOf", `{"oneOf":[{"properties":{"a":{"pattern":"(?=x)"}}},{"properties":{"a":{"type":"string"}}}]}`, `{"a":"y"}`, ``, "", "/oneOf/0/properties/a/pattern"},
 		{"what is loose in oneOf still must fit", `{"oneOf":[{"properties":{"a":{"pattern":"(?=x)","type":"string"}}},{"properties":{"a":{"type":"null"}}}]}`, `{"a":"y"}`, `{"a":1}`, " anyOf, /a type", "pattern"},
+		{"what is loose in a keyword of another draft", `{"oneOf":[{"dependentSchemas":{"a":{"type":"text"}}},{"required":["b"]}]}`, `{"a":1}`, `{"b":1}`, " oneOf", "/oneOf/0/dependentSchemas/a/type"},
 		{"what is loose in if", `{"if":{"properties":{"a":{"pattern":"(?=x)"}}},"then":{"required":["b"]}}`, `{"a":"y"}`, ``, "", "pattern"},
 		{"what is loose by a ref under not", `{"not":{"$ref":"#/definitions/x"},"definitions":{"x":{"$ref":"http://example.com/y"}}}`, `{"a":1}`, ``, "", "another document"},
 		{"what is loose beside unevaluatedProperties", `{` + d2020 + `"$ref":"other.json","properties":{"b":{"type":"null"}},"unevaluatedProperties":false}`, `{"a":1}`, `{"b":1}`, "/b type", "/$ref"},
