@@ -79,6 +79,8 @@ func TestDirty(t *testing.T) {
 		{"$dynamicRef with identifiers that are none", `{` + d2020 + `"$dynamicAnchor":"n","properties":{"a":{"$dynamicRef":"#n"},"b":{"$anchor":"not one","type":"null"}}}`, `{"a":{"a":1}}`, `{"a":{"b":1}}`, "/a/b type", ""},
 		{"$dynamicRef that is lost with its identifiers", `{` + d2020 + `"$id":"http://e.com/x","$dynamicAnchor":"n","required":["a"],"$ref":"tree","$defs":{"tree":{"$id":"tree","$dynamicAnchor":"n","properties":{"a":{"$dynamicRef":"#n"}},"$defs":{"q":{"$anchor":"not one"}}}}}`,
 			`{"a":{}}`, `{}`, " required", "/$defs/tree/properties/a/$dynamicRef"},
+		{"a metaschema with more rules that is lost with its identifiers", `{` + d2020 + `"$id":"http://e.com/x","$dynamicAnchor":"meta","allOf":[{"$ref":"https://json-schema.org/draft/2020-12/schema"}],"required":["a"],"$defs":{"q":{"$anchor":"not one"}}}`,
+			`{"a":{}}`, `{}`, " required", "/allOf/0/$ref"},
 		{"numbers that are too large", `{"properties":{"a":{"minimum":1e99999,"maximum":5},"b":{"enum":[1e-5000,2]}}}`, `{"a":1,"b":5}`, `{"a":6}`, "/a maximum", "/properties/b/enum/0"},
 		{"what has no root title", `{"type":"object","properties":{"a":{"type":"null","title":5,"description":[]}}}`, `{"a":null}`, `{"a":1}`, "/a type", ""},
 		{"an array of items in 2020-12", `{` + d2020 + `"properties":{"a":{"items":[{"type":"null"}],"maxItems":2}}}`, `{"a":[1]}`, `{"a":[1,2,3]}`, "/a maxItems", "/properties/a/items"},
