@@ -463,8 +463,8 @@ ON CONFLICT (id) DO UPDATE SET config = excluded.config, revision = revision + 1
 		b.Fatal(err)
 	}
 	sides = append(sides, sidebyside.Side{Name: "same-tables", N: 1, Run: hand(filepath.Join(dir, "same.db"),
-		`INSERT INTO plugin_configs (plugin_id, config, revision) VALUES (?, ?, (SELECT coalesce(max(revision), 0) + 1 FROM plugin_configs))
-ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config, revision = excluded.revision, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`)})
+		`INSERT INTO plugin_configs (plugin_id, config, revision) VALUES (?, ?, 1)
+ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config, revision = revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`)})
 	for _, s := range sides {
 		s.Run(1) // so that all rounds update
 	}

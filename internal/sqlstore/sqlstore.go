@@ -27,12 +27,6 @@ type Config struct {
 	// Shared says that others use the pools too: a call then waits for a connection only as long as its context allows.
 	Shared bool
 
-	// Turn, if not nil, is held during every write, against other processes.
-	Turn interface {
-		Lock(ctx context.Context) error
-		Unlock() error
-	}
-
 	// Intact, if not nil, is asked after every commit whether what was written is where a later reader will look for it, and after
 	// every failure whether that is why.
 	Intact func() error

@@ -16,10 +16,12 @@ import (
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
+// OR ROLLBACK, here and in the triggers, is cheaper than the usual OR ABORT: SQLite need not be ready to undo a single statement, for which
+// it copies every page that a statement with triggers changes. A write that fails is undone with its transaction.
 const (
 	// insertSQL saves a config where there is none.
 	insertSQL = `
-INSERT INTO plugin_configs (plugin_id, config, configured, revision, updated_at) VALUES (?1, ?2, 1, 1, ?3)
+INSERT OR ROLLBACK INTO plugin_configs (plugin_id, config, configured, revision, updated_at) VALUES (?1, ?2, 1, 1, ?3)
 ON CONFLICT (plugin_id) DO UPDATE
 SET config = excluded.config, configured = 1, revision = revision + 1, updated_at = excluded.updated_at
 WHERE configured = 0
@@ -28,13 +30,13 @@ RETURNING revision`
 	// updateSQL saves a config over whatever there is (?3 = 1) or over the one of revision ?4. It is apart from insertSQL because an
 	// UPDATE that sets configured, too, writes the index of what is configured anew.
 	updateSQL = `
-UPDATE plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?5
+UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?5
 WHERE plugin_id = ?1 AND configured = 1 AND (?3 OR revision = ?4) AND config IS NOT ?2
 RETURNING revision`
 
 	// removeSQL deletes whatever is there (?2 = 1) or the config of revision ?3.
 	removeSQL = `
-UPDATE plugin_configs SET config = NULL, configured = 0, revision = revision + 1, updated_at = ?4
+UPDATE OR ROLLBACK plugin_configs SET config = NULL, configured = 0, revision = revision + 1, updated_at = ?4
 WHERE plugin_id = ?1 AND configured = 1 AND (?2 OR revision = ?3)
 RETURNING revision`
 )
@@ -187,13 +189,6 @@ func (s *Store) lead(ctx context.Context, own *request) error {
 		return nil
 	default:
 	}
-	if s.cfg.Turn != nil {
-		if err := s.cfg.Turn.Lock(ctx); err != nil {
-			s.queue.withdraw(own)
-			return fmt.Errorf("waiting for another process to finish writing: %w", err)
-		}
-		defer s.cfg.Turn.Unlock()
-	}
 	var w writer
 	if err := s.Patiently(ctx, func() (err error) {
 		w, err = s.writer(ctx)
@@ -339,6 +334,9 @@ func (s *Store) applyOrUndo(ctx context.Context, tx *sqlx.Tx, stmts writing, req
 		return nil, s.cfg.Explain(err)
 	}
 	records, failure := s.apply(ctx, stmts, req)
+	if failure != nil && !errors.Is(failure, store.ErrConflict) {
+		return nil, failure // the transaction has gone with it
+	}
 	if failure != nil {
 		if _, err := tx.ExecContext(ctx, `ROLLBACK TO request`); err != nil {
 			return nil, s.cfg.Explain(err)
@@ -461,7 +459,7 @@ func (s *Store) rewrite(ctx context.Context, v store.Version, rewrite func(store
 	})
 }
 
-// Exclusively runs a write of another kind while no other write of this store, in any process, is under way.
+// Exclusively runs a write of another kind while no other write of this store is under way.
 func (s *Store) Exclusively(ctx context.Context, write func(ctx context.Context) error) error {
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -472,12 +470,6 @@ func (s *Store) Exclusively(ctx context.Context, write func(ctx context.Context)
 		defer func() { <-s.queue.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-	if s.cfg.Turn != nil {
-		if err := s.cfg.Turn.Lock(ctx); err != nil {
-			return err
-		}
-		defer s.cfg.Turn.Unlock()
 	}
 	return s.Patiently(ctx, func() error {
 		if err := write(s.inDriver(ctx)); err != nil {

@@ -59,14 +59,14 @@ WHERE c.configured = 1
   AND (v.type NOT IN ('object', 'array') OR v.value IN ('{}', '[]'));
 
 -- The library gives each of its writes a revision. A write that brings none was made by hand and gets its revision and time here;
--- what is checked here is what the library has checked before it writes.
+-- what is checked here is what the library has checked before it writes. A write that is refused takes back its whole transaction.
 
 -- A row inserted by hand may have replaced one (REPLACE runs no trigger for that), so its revision goes on from the history. Where there is
 -- none it is the time in milliseconds, which no counter comes up to.
 -- +goose StatementBegin
 CREATE TRIGGER plugin_configs_insert AFTER INSERT ON plugin_configs WHEN NEW.revision = 0
 BEGIN
-    SELECT RAISE(ABORT, 'a name stands twice in one object of the config')
+    SELECT RAISE(ROLLBACK, 'a name stands twice in one object of the config')
     WHERE (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
     UPDATE plugin_configs
     SET revision = coalesce((SELECT max(revision) + 1 FROM plugin_config_history WHERE plugin_id = NEW.plugin_id),
@@ -80,7 +80,7 @@ END;
 CREATE TRIGGER plugin_configs_update AFTER UPDATE OF config, configured ON plugin_configs
 WHEN NEW.revision = OLD.revision AND (NEW.config IS NOT OLD.config OR NEW.configured <> OLD.configured)
 BEGIN
-    SELECT RAISE(ABORT, 'a name stands twice in one object of the config')
+    SELECT RAISE(ROLLBACK, 'a name stands twice in one object of the config')
     WHERE json_valid(NEW.config) AND (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
     UPDATE plugin_configs
     SET revision = OLD.revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
@@ -92,7 +92,7 @@ END;
 CREATE TRIGGER plugin_configs_fixed BEFORE UPDATE OF plugin_id, revision ON plugin_configs
 WHEN NEW.plugin_id <> OLD.plugin_id OR NEW.revision < OLD.revision
 BEGIN
-    SELECT RAISE(ABORT, 'plugin_id stays and revision only grows: insert the config under its new plugin_id and delete the old one');
+    SELECT RAISE(ROLLBACK, 'plugin_id stays and revision only grows: insert the config under its new plugin_id and delete the old one');
 END;
 -- +goose StatementEnd
 

@@ -214,8 +214,8 @@ func BenchmarkPut(b *testing.B) {
 		_ = must(s.PutAll(b.Context(), puts))
 	}
 	inSame := newByHand(b, filepath.Join(dir, "same.db"))
-	inSame.put = must(inSame.db.Prepare(`INSERT INTO plugin_configs (plugin_id, config, revision) VALUES (?, ?, (SELECT max(revision) + 1 FROM plugin_configs))
-ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config, revision = excluded.revision, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`))
+	inSame.put = must(inSame.db.Prepare(`INSERT INTO plugin_configs (plugin_id, config, revision) VALUES (?, ?, 1)
+ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config, revision = revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`))
 	defer inSame.put.Close()
 	const n = 250
 	t := sidebyside.Measure(31,

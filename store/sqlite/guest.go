@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"sync"
 
 	"github.com/jmoiron/sqlx"
 
@@ -36,7 +35,6 @@ func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	close := func() error { return nil }
 	if path != "" { // it is not in memory
 		lock := filelock.New(path + ".lock")
 		if err := lock.Lock(ctx); err != nil {
@@ -47,13 +45,13 @@ func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
 		if err := file.remember(); err != nil {
 			return nil, err
 		}
-		cfg.Turn, cfg.Intact, close = lock, file.intact, lock.Close
+		cfg.Intact = file.intact
 	}
 	s := &Store{Store: sqlstore.New(cfg), writer: db}
-	s.close = sync.OnceValue(func() error {
+	s.close = func() error {
 		s.Store.Close()
-		return close()
-	})
+		return nil
+	}
 	if err := s.Patiently(ctx, func() error { return adopt(ctx, db, o) }); err != nil {
 		return nil, err
 	}

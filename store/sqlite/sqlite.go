@@ -23,7 +23,7 @@
 //
 // # Files
 //
-// Beside the database lie SQLite's own -wal and -shm files and a .lock file, by which processes take turns in writing and in
+// Beside the database lie SQLite's own -wal and -shm files and a .lock file, by which processes take turns in opening and
 // migrating. All are made with mode 0600. Never remove the .lock file while a process uses the database. Do not put the database on
 // a network file system.
 package sqlite
@@ -57,8 +57,9 @@ type options struct {
 	history      int
 }
 
-// WithBusyTimeout sets how long a call waits for another program, such as a sqlite3 shell, that holds the database locked. The default
-// is 5 seconds. Stores of this package take turns among themselves and wait for each other as long as the context allows.
+// WithBusyTimeout sets how long a call waits for another process, such as a sqlite3 shell, that holds the database locked. The default
+// is 5 seconds. It tries again after short times drawn at random, so that of several processes that save all the time none is always
+// the last.
 func WithBusyTimeout(d time.Duration) Option { return func(o *options) { o.busyTimeout = d } }
 
 // WithPollInterval sets how often Watch looks for changes. The default is 250 milliseconds.
@@ -108,12 +109,12 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock := filelock.New(path + ".lock")
 	// Before anybody opens the database: processes that make one at once get in each other's way otherwise.
+	lock := filelock.New(path + ".lock")
 	if err := lock.Lock(ctx); err != nil {
 		return nil, fmt.Errorf("lock file: %w", err)
 	}
-	defer lock.Unlock()
+	defer lock.Unlock() // lets go of the file, too
 	made, err := create(path)
 	if err != nil {
 		return nil, err
@@ -126,12 +127,12 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 	s := &Store{writer: pools.writer}
 	s.Store = sqlstore.New(sqlstore.Config{
 		Reader: pools.reader, Writer: pools.writer, Watcher: pools.watcher,
-		Turn: lock, Intact: file.intact, Explain: explain, Busy: busy, BusyTimeout: o.busyTimeout,
+		Intact: file.intact, Explain: explain, Busy: busy, BusyTimeout: o.busyTimeout,
 		Version: dataVersion, PollInterval: o.pollInterval,
 	})
 	s.close = sync.OnceValue(func() error {
 		s.Store.Close()
-		return errors.Join(pools.close(), lock.Close())
+		return pools.close()
 	})
 	err = s.Patiently(ctx, func() error { return pools.prepare(ctx, made, o) })
 	if err == nil {
