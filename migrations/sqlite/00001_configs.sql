@@ -28,7 +28,8 @@ CREATE TABLE plugin_config_history (
 
 CREATE UNIQUE INDEX plugin_config_history_revision ON plugin_config_history (plugin_id, revision);
 
--- Where no history is kept: configs that could not be read when something was saved over them, for whoever repairs them.
+-- Configs that were written by hand with the checks switched off and are no JSON, for whoever repairs them: they stay here when something is
+-- saved over them.
 CREATE TABLE plugin_config_damaged (
     seq        INTEGER PRIMARY KEY,
     plugin_id  TEXT    NOT NULL,
@@ -67,12 +68,15 @@ WHERE c.configured = 1
 CREATE TRIGGER plugin_configs_insert AFTER INSERT ON plugin_configs WHEN NEW.revision = 0
 BEGIN
     SELECT RAISE(ROLLBACK, 'a name stands twice in one object of the config')
-    WHERE (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
+    WHERE json_valid(NEW.config) AND (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
     UPDATE plugin_configs
     SET revision = coalesce((SELECT max(revision) + 1 FROM plugin_config_history WHERE plugin_id = NEW.plugin_id),
                             CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
         updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     WHERE plugin_id = NEW.plugin_id;
+    INSERT INTO plugin_config_damaged (plugin_id, revision, config)
+    SELECT plugin_id, revision, config FROM plugin_configs
+    WHERE plugin_id = NEW.plugin_id AND NOT json_valid(NEW.config) AND NEW.config IS NOT NULL;
 END;
 -- +goose StatementEnd
 
@@ -82,6 +86,8 @@ WHEN NEW.revision = OLD.revision AND (NEW.config IS NOT OLD.config OR NEW.config
 BEGIN
     SELECT RAISE(ROLLBACK, 'a name stands twice in one object of the config')
     WHERE json_valid(NEW.config) AND (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
+    INSERT INTO plugin_config_damaged (plugin_id, revision, config)
+    SELECT NEW.plugin_id, OLD.revision + 1, NEW.config WHERE NOT json_valid(NEW.config) AND NEW.config IS NOT NULL;
     UPDATE plugin_configs
     SET revision = OLD.revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     WHERE plugin_id = NEW.plugin_id;
@@ -102,15 +108,6 @@ CREATE TRIGGER plugin_configs_delete BEFORE DELETE ON plugin_configs
 BEGIN
     UPDATE plugin_configs SET config = NULL, configured = 0 WHERE plugin_id = OLD.plugin_id;
     SELECT RAISE(IGNORE);
-END;
--- +goose StatementEnd
-
--- With history every text is there already, as it was before it was damaged or by the edit that damaged it.
--- +goose StatementBegin
-CREATE TRIGGER plugin_configs_keep_damaged BEFORE UPDATE OF config ON plugin_configs
-WHEN (SELECT history FROM plugin_config_settings WHERE id = 1) = 0 AND OLD.config IS NOT NULL AND NOT json_valid(OLD.config)
-BEGIN
-    INSERT INTO plugin_config_damaged (plugin_id, revision, config) VALUES (OLD.plugin_id, OLD.revision, OLD.config);
 END;
 -- +goose StatementEnd
 

@@ -8,7 +8,7 @@
 //
 //	plugin_configs(plugin_id, config, configured, revision, updated_at)            one row for each plugin ID
 //	plugin_config_history(seq, plugin_id, revision, config, configured, changed_at) the newest states of each
-//	plugin_config_damaged(seq, plugin_id, revision, config, found_at)              unreadable configs that were saved over
+//	plugin_config_damaged(seq, plugin_id, revision, config, found_at)              configs that are no JSON, written with the checks off
 //	plugin_config_settings(id, history)                                            how many states of each stay
 //	config_values(plugin_id, path, type, value)                                    a view, one line for each value
 //	pluginregistry_migrations                                                      goose's table
