@@ -128,7 +128,9 @@ BEGIN
     VALUES (NEW.plugin_id, NEW.revision, NEW.config, NEW.configured, NEW.updated_at);
     DELETE FROM plugin_config_history
     WHERE plugin_id = NEW.plugin_id
-      AND revision <= (SELECT revision FROM plugin_config_history WHERE plugin_id = NEW.plugin_id
+      -- As revisions count up by one at least, no line that must go is newer than this; most saves end here. The + keeps the index for it.
+      AND revision <= NEW.revision - (SELECT history FROM plugin_config_settings WHERE id = 1)
+      AND +revision <= (SELECT revision FROM plugin_config_history WHERE plugin_id = NEW.plugin_id
                        ORDER BY revision DESC LIMIT 1 OFFSET (SELECT history FROM plugin_config_settings WHERE id = 1));
 END;
 -- +goose StatementEnd
