@@ -45,6 +45,7 @@ func TestDirty(t *testing.T) {
 		{"wrong kinds of values", `{"minProperties":"2","required":"a","properties":{"a":{"minimum":"5","enum":"a","items":null,"type":"integer"},"b":{"properties":[],"additionalProperties":false,"required":["x"]},"c":{"pattern":5,"maxLength":-1,"minLength":1.5,"multipleOf":0,"uniqueItems":"yes","maxItems":1}}}`,
 			`{"a":3,"b":{"x":1},"c":"xx"}`, `{"a":"x","b":{},"c":[1,2]}`, "/a type, /b required, /c maxItems", "/minProperties"},
 		{"empty enum", `{"properties":{"a":{"enum":[],"type":"string"}}}`, `{"a":"x"}`, `{"a":1}`, "/a type", "/properties/a/enum"},
+		{"empty enum that its draft allows", `{"$schema":"https://json-schema.org/draft/2020-12/schema","properties":{"a":{"enum":[]}}}`, `{}`, `{"a":1}`, "/a enum", ""},
 		{"the same twice in enum", `{"properties":{"a":{"enum":["x","x",1,1.0,{"a":1,"b":[null]},{"b":[null],"a":10e-1},true]}}}`, `{"a":1.0}`, `{"a":"y"}`, "/a enum", ""},
 		{"applicators of the wrong kind", `{"allOf":{},"anyOf":[],"oneOf":"x","not":null,"if":3,"then":{"required":["zz"]},"dependencies":[],"definitions":5,"patternProperties":[1],"additionalProperties":false,"maxProperties":1}`,
 			`{"a":1}`, `{"a":1,"b":2}`, " maxProperties", "/allOf"},

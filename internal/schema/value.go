@@ -22,7 +22,7 @@ func (r *reader) value(n *node, f form, name string, v *jsontext.Value, at strin
 			refuse("an array")
 			return
 		}
-		if len(v.Items) == 0 { // choices that are filled in later, as a rule
+		if len(v.Items) == 0 && r.draft < 2019 { // choices that are filled in later, as a rule; from 2019-09 on a draft allows to mean it
 			r.note(n, at, "a value is needed, this array is empty")
 			return
 		}
