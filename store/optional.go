@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/pluginregistry/pluginregistry/internal/sleep"
 )
 
 // PutAll does all the puts or none, if s can; else the error is errors.ErrUnsupported.
@@ -84,7 +86,7 @@ func Watch(ctx context.Context, s Store, interval time.Duration) iter.Seq2[Chang
 		if err != nil && !yield(Change{}, err) {
 			return
 		}
-		for Sleep(ctx, interval) == nil {
+		for sleep.For(ctx, interval) == nil {
 			now, err := revisions(ctx, s)
 			switch {
 			case errors.Is(err, ErrClosed):
@@ -143,16 +145,4 @@ func revisions(ctx context.Context, s Store) (map[string]Revision, error) {
 		}
 	}
 	return state, nil
-}
-
-// Sleep waits for d or until ctx is done, whose error it then returns.
-func Sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/pluginregistry/pluginregistry/internal/sleep"
 )
 
 // Lock is a lock on a file beside the data. The file is made on first use, 0600, and never removed: removing it would let two
@@ -60,14 +62,7 @@ func (l *Lock) TryLock() (bool, error) {
 
 // wait gives another process its turn: a time drawn at random, so that none is always the last to come.
 func wait(ctx context.Context) error {
-	t := time.NewTimer(time.Millisecond/4 + rand.N(time.Millisecond))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return sleep.For(ctx, time.Millisecond/4+rand.N(time.Millisecond))
 }
 
 // Unlock gives the lock back.

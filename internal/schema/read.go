@@ -382,16 +382,7 @@ func (r *reader) loosen() {
 			}
 		}
 	}
-	for len(queue) > 0 {
-		n := queue[len(queue)-1]
-		queue = queue[:len(queue)-1]
-		for _, user := range users[n] {
-			if !user.loose {
-				user.loose = true
-				queue = append(queue, user)
-			}
-		}
-	}
+	spread(queue, users, func(n *node) *bool { return &n.loose })
 }
 
 // markReach sets a mark on every node from which one that is wanted can be reached.
@@ -419,6 +410,11 @@ func (r *reader) markReach(wanted func(*node) bool, mark func(*node) *bool) {
 			}
 		}
 	}
+	spread(queue, users, mark)
+}
+
+// spread marks all that use one of the queue, directly or through others.
+func spread(queue []*node, users map[*node][]*node, mark func(*node) *bool) {
 	for len(queue) > 0 {
 		n := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]

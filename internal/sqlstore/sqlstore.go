@@ -48,8 +48,8 @@ type Config struct {
 type Store struct {
 	cfg Config
 
-	get, configured, history, keeps, last, since, rows statement // on the Reader
-	current, insert, update, remove                    statement // on the Writer
+	get, configured, kept, history, keeps, last, since, rows statement // on the Reader
+	current, insert, update, remove                          statement // on the Writer
 
 	queue  queue
 	closed chan struct{}
@@ -82,7 +82,7 @@ ORDER BY revision DESC LIMIT ?2`
 func New(cfg Config) *Store {
 	s := &Store{cfg: cfg, closed: make(chan struct{})}
 	s.queue.turn = make(chan struct{}, 1)
-	s.get.query, s.configured.query, s.history.query = getSQL, configuredSQL, historySQL
+	s.get.query, s.configured.query, s.kept.query, s.history.query = getSQL, configuredSQL, keptSQL, historySQL
 	s.keeps.query, s.last.query, s.since.query, s.rows.query = keepsSQL, lastSQL, sinceSQL, rowsSQL
 	s.current.query, s.insert.query, s.update.query, s.remove.query = getSQL, insertSQL, updateSQL, removeSQL
 	return s
@@ -125,7 +125,7 @@ func (s *Store) Close() {
 		s.mu.Unlock()
 		s.active.Wait()
 		for _, st := range []*statement{
-			&s.get, &s.configured, &s.history, &s.keeps, &s.last, &s.since, &s.rows, &s.current, &s.insert, &s.update, &s.remove,
+			&s.get, &s.configured, &s.kept, &s.history, &s.keeps, &s.last, &s.since, &s.rows, &s.current, &s.insert, &s.update, &s.remove,
 		} {
 			st.close()
 		}
@@ -259,32 +259,25 @@ func numberOf(rev store.Revision) int64 {
 
 // Configured returns the IDs that have a config, sorted.
 func (s *Store) Configured(ctx context.Context) ([]string, error) {
+	return s.ids(ctx, "configured", &s.configured)
+}
+
+// Kept returns the IDs that have a history, those of deleted configs among them.
+func (s *Store) Kept(ctx context.Context) ([]string, error) { return s.ids(ctx, "kept", &s.kept) }
+
+func (s *Store) ids(ctx context.Context, op string, st *statement) (ids []string, err error) {
 	if err := s.begin(ctx); err != nil {
-		return nil, failed("configured", "", err)
+		return nil, failed(op, "", err)
 	}
 	defer s.end()
-	var ids []string
-	err := s.reading(ctx, &s.configured, func(ctx context.Context, stmt *sqlx.Stmt) error {
+	err = s.reading(ctx, st, func(ctx context.Context, stmt *sqlx.Stmt) error {
 		if err := stmt.SelectContext(ctx, &ids); err != nil {
 			return s.cfg.Explain(err)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, failed("configured", "", err)
-	}
-	return ids, nil
-}
-
-// Kept returns the IDs that have a history, those of deleted configs among them.
-func (s *Store) Kept(ctx context.Context) ([]string, error) {
-	if err := s.begin(ctx); err != nil {
-		return nil, failed("kept", "", err)
-	}
-	defer s.end()
-	var ids []string
-	if err := s.cfg.Reader.SelectContext(s.inDriver(ctx), &ids, keptSQL); err != nil {
-		return nil, failed("kept", "", s.cfg.Explain(err))
+		return nil, failed(op, "", err)
 	}
 	return ids, nil
 }

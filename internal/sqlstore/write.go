@@ -13,6 +13,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/pluginregistry/pluginregistry/internal/sleep"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -278,7 +279,7 @@ func (s *Store) Patiently(ctx context.Context, write func() error) error {
 		if err == nil || !s.cfg.Busy(err) || time.Since(start) > s.cfg.BusyTimeout {
 			return err
 		}
-		if done := store.Sleep(ctx, time.Millisecond+rand.N(4*time.Millisecond)); done != nil {
+		if done := sleep.For(ctx, time.Millisecond+rand.N(4*time.Millisecond)); done != nil {
 			if e, ok := err.(*store.Error); ok {
 				return &store.Error{Op: e.Op, ID: e.ID, Err: fmt.Errorf("%w: %w", done, e.Err)}
 			}

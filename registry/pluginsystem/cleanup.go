@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pluginregistry/pluginregistry/internal/sleep"
 	"github.com/pluginregistry/pluginregistry/registry"
-	"github.com/pluginregistry/pluginregistry/store"
 )
 
 // Cleaned tells how one plugin was cleaned up.
@@ -204,7 +204,7 @@ func terminateRemote(ctx context.Context, p any, terminator RemoteTerminator) er
 		if err == nil && (now == nil || now.Status != registry.StatusRunning) {
 			return nil
 		}
-		if err == nil && store.Sleep(ctx, pollInterval) != nil {
+		if err == nil && sleep.For(ctx, pollInterval) != nil {
 			err = errors.New("TerminateRemote was called, its status is still running")
 		}
 	}
@@ -280,7 +280,7 @@ func (c *cleaning) settle(ctx context.Context, again func()) {
 			return
 		}
 		again()
-		if store.Sleep(ctx, pollInterval) != nil {
+		if sleep.For(ctx, pollInterval) != nil {
 			return
 		}
 	}

@@ -137,22 +137,21 @@ func (s *Store) Close() error {
 
 // reading runs f while the store is open and no batch is half done.
 func (s *Store) reading(ctx context.Context, f func() error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return store.ErrClosed
-	}
-	if err := s.settle(ctx); err != nil {
-		return err
-	}
-	return f()
+	return s.whileOpen(ctx, func() error {
+		if err := s.settle(ctx); err != nil {
+			return err
+		}
+		return f()
+	})
 }
 
 // writing runs f while the store is open and nobody else, in any process, writes.
 func (s *Store) writing(ctx context.Context, f func() error) error {
+	return s.whileOpen(ctx, func() error { return s.locked(ctx, f) })
+}
+
+// whileOpen runs f while the store is open.
+func (s *Store) whileOpen(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -161,7 +160,7 @@ func (s *Store) writing(ctx context.Context, f func() error) error {
 	if s.closed {
 		return store.ErrClosed
 	}
-	return s.locked(ctx, f)
+	return f()
 }
 
 // locked runs f under the lock, with no batch half done.

@@ -52,22 +52,8 @@ func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
 		s.Store.Close()
 		return nil
 	}
-	if err := s.Patiently(ctx, func() error { return adopt(ctx, db, o) }); err != nil {
+	if err := s.Patiently(ctx, func() error { return prepare(ctx, db, db, false, o) }); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// adopt brings the tables and settings in the application's database up to date.
-func adopt(ctx context.Context, db *sqlx.DB, o options) error {
-	current, err := upToDate(ctx, db)
-	if err != nil {
-		return err
-	}
-	if !current {
-		if err := migrate(ctx, db.DB); err != nil {
-			return err
-		}
-	}
-	return setHistory(ctx, db, db, o)
 }

@@ -134,7 +134,7 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 		s.Store.Close()
 		return pools.close()
 	})
-	err = s.Patiently(ctx, func() error { return pools.prepare(ctx, made, o) })
+	err = s.Patiently(ctx, func() error { return prepare(ctx, pools.reader, pools.writer, made, o) })
 	if err == nil {
 		err = file.remember()
 	}
@@ -269,21 +269,22 @@ func (p *pools) close() error {
 	return errors.Join(p.watcher.Close(), p.reader.Close(), p.writer.Close())
 }
 
-// prepare brings the tables and settings up to date. It opens a connection for writing only if something is to be done.
-func (p *pools) prepare(ctx context.Context, made bool, o options) error {
+// prepare brings the tables and settings up to date; in a file just made there are none to look for. It opens a connection for writing
+// only if something is to be done.
+func prepare(ctx context.Context, reader, writer *sqlx.DB, made bool, o options) error {
 	current := false
 	if !made {
 		var err error
-		if current, err = upToDate(ctx, p.reader); err != nil {
+		if current, err = upToDate(ctx, reader); err != nil {
 			return err
 		}
 	}
 	if !current {
-		if err := migrate(ctx, p.writer.DB); err != nil {
+		if err := migrate(ctx, writer.DB); err != nil {
 			return err
 		}
 	}
-	return setHistory(ctx, p.reader, p.writer, o)
+	return setHistory(ctx, reader, writer, o)
 }
 
 // setHistory keeps the history setting in the database, if the caller gives one.
