@@ -139,7 +139,7 @@ func (s *Store) look(ctx context.Context, w *watch) ([]store.Change, error) {
 	var changes []store.Change
 	if keeps == 0 || w.rows != nil {
 		changes, err = s.compare(ctx, w)
-		if keeps > 0 { // from now on the history tells
+		if err == nil && keeps > 0 { // from now on the history tells
 			w.rows = nil
 		}
 	} else {
