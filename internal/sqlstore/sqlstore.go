@@ -49,13 +49,14 @@ type Store struct {
 	cfg Config
 
 	get, configured, kept, history, keeps, last, since, rows statement // on the Reader
-	current, insert, update, remove                          statement // on the Writer
+	current, insert, update, replace, remove                 statement // on the Writer
 
-	queue  queue
-	closed chan struct{}
-	once   sync.Once
-	active sync.WaitGroup // calls under way
-	mu     sync.Mutex     // guards starting a call against closing
+	queue   queue
+	guesses guesses // whoever has the turn uses them
+	closed  chan struct{}
+	once    sync.Once
+	active  sync.WaitGroup // calls under way
+	mu      sync.Mutex     // guards starting a call against closing
 }
 
 const (
@@ -80,11 +81,11 @@ ORDER BY revision DESC LIMIT ?2`
 
 // New returns the store in a database that has its tables. It does no I/O.
 func New(cfg Config) *Store {
-	s := &Store{cfg: cfg, closed: make(chan struct{})}
+	s := &Store{cfg: cfg, closed: make(chan struct{}), guesses: guesses{}}
 	s.queue.turn = make(chan struct{}, 1)
 	s.get.query, s.configured.query, s.kept.query, s.history.query = getSQL, configuredSQL, keptSQL, historySQL
 	s.keeps.query, s.last.query, s.since.query, s.rows.query = keepsSQL, lastSQL, sinceSQL, rowsSQL
-	s.current.query, s.insert.query, s.update.query, s.remove.query = getSQL, insertSQL, updateSQL, removeSQL
+	s.current.query, s.insert.query, s.update.query, s.replace.query, s.remove.query = getSQL, insertSQL, updateSQL, replaceSQL, removeSQL
 	return s
 }
 
@@ -125,7 +126,7 @@ func (s *Store) Close() {
 		s.mu.Unlock()
 		s.active.Wait()
 		for _, st := range []*statement{
-			&s.get, &s.configured, &s.kept, &s.history, &s.keeps, &s.last, &s.since, &s.rows, &s.current, &s.insert, &s.update, &s.remove,
+			&s.get, &s.configured, &s.kept, &s.history, &s.keeps, &s.last, &s.since, &s.rows, &s.current, &s.insert, &s.update, &s.replace, &s.remove,
 		} {
 			st.close()
 		}

@@ -28,12 +28,18 @@ SET config = excluded.config, configured = 1, revision = revision + 1, updated_a
 WHERE configured = 0
 RETURNING revision`
 
-	// updateSQL saves a config over whatever there is (?3 = 1) or over the one of revision ?4. It is apart from insertSQL because an
-	// UPDATE that sets configured, too, writes the index of what is configured anew.
+	// updateSQL saves a config over whatever there is. It is apart from insertSQL because an UPDATE that sets configured, too, writes the
+	// index of what is configured anew.
 	updateSQL = `
-UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?5
-WHERE plugin_id = ?1 AND configured = 1 AND (?3 OR revision = ?4) AND config IS NOT ?2
+UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?3
+WHERE plugin_id = ?1 AND configured = 1 AND config IS NOT ?2
 RETURNING revision`
+
+	// replaceSQL saves a config over the one of revision ?4. It need not return the new revision, which costs a save that shares its
+	// commit a sixth.
+	replaceSQL = `
+UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = ?4 + 1, updated_at = ?3
+WHERE plugin_id = ?1 AND configured = 1 AND revision = ?4 AND config IS NOT ?2`
 
 	// removeSQL deletes whatever is there (?2 = 1) or the config of revision ?3.
 	removeSQL = `
@@ -43,11 +49,14 @@ RETURNING revision`
 )
 
 // writing are the statements of the writer.
-type writing struct{ current, insert, update, remove *sqlx.Stmt }
+type writing struct{ current, insert, update, replace, remove *sqlx.Stmt }
 
 // in returns the statements as they run inside tx.
 func (w writing) in(tx *sqlx.Tx) writing {
-	return writing{current: tx.Stmtx(w.current), insert: tx.Stmtx(w.insert), update: tx.Stmtx(w.update), remove: tx.Stmtx(w.remove)}
+	return writing{
+		current: tx.Stmtx(w.current), insert: tx.Stmtx(w.insert), update: tx.Stmtx(w.update), replace: tx.Stmtx(w.replace),
+		remove: tx.Stmtx(w.remove),
+	}
 }
 
 // writing returns the statements of the writer. It prepares them before there is a transaction, as that may hold the pool's only
@@ -56,7 +65,7 @@ func (s *Store) writing(ctx context.Context) (w writing, err error) {
 	for _, p := range []struct {
 		stmt **sqlx.Stmt
 		st   *statement
-	}{{&w.current, &s.current}, {&w.insert, &s.insert}, {&w.update, &s.update}, {&w.remove, &s.remove}} {
+	}{{&w.current, &s.current}, {&w.insert, &s.insert}, {&w.update, &s.update}, {&w.replace, &s.replace}, {&w.remove, &s.remove}} {
 		if *p.stmt, err = p.st.on(ctx, s.cfg.Writer); err != nil {
 			return w, s.cfg.Explain(err)
 		}
@@ -73,11 +82,11 @@ func (s *Store) Put(ctx context.Context, id string, config json.RawMessage, matc
 	if err != nil {
 		return store.Record{}, failed("put", id, err)
 	}
-	req := &request{op: "put", puts: []store.Put{{ID: id, Config: canonical, Match: match}}}
+	req := newRequest("put", store.Put{ID: id, Config: canonical, Match: match})
 	if err := s.submit(ctx, req); err != nil {
 		return store.Record{}, failed("put", id, err)
 	}
-	return req.records[0], nil
+	return req.puts[0].record(), nil
 }
 
 // PutAll does all the puts or none.
@@ -86,11 +95,15 @@ func (s *Store) PutAll(ctx context.Context, puts []store.Put) ([]store.Record, e
 	if err != nil {
 		return nil, err
 	}
-	req := &request{op: "put all", puts: puts}
+	req := newRequest("put all", puts...)
 	if err := s.submit(ctx, req); err != nil {
 		return nil, failed("put all", "", err)
 	}
-	return req.records, nil
+	records := make([]store.Record, len(puts))
+	for i := range records {
+		records[i] = req.puts[i].record()
+	}
+	return records, nil
 }
 
 // Delete removes the config of id.
@@ -98,20 +111,44 @@ func (s *Store) Delete(ctx context.Context, id string, match store.Revision) err
 	if err := store.CheckID(id); err != nil {
 		return failed("delete", id, err)
 	}
-	req := &request{op: "delete", puts: []store.Put{{ID: id, Match: match}}}
+	req := newRequest("delete", store.Put{ID: id, Match: match})
 	if err := s.submit(ctx, req); err != nil {
 		return failed("delete", id, err)
 	}
 	return nil
 }
 
-// request is one caller's write: puts, or one deletion, which is a put without a config.
+// put is one config to save or delete. What can be made ready is, as those who wait for the turn have the time that the one who has it
+// lacks.
+type put struct {
+	id     string
+	config string // "" deletes
+	match  store.Revision
+	number int64 // the counter behind match
+
+	revision int64 // the result: where it is now
+	at       time.Time
+}
+
+// record is what was saved.
+func (p *put) record() store.Record {
+	return store.Record{ID: p.id, Config: json.RawMessage(p.config), Revision: revisionOf(p.revision), UpdatedAt: p.at}
+}
+
+// request is one caller's write: puts, all of which are done or none.
 type request struct {
-	op      string
-	puts    []store.Put
-	records []store.Record
-	err     error
-	done    chan struct{} // closed when records and err are there
+	op   string
+	puts []put
+	err  error
+	done chan struct{} // closed when the results are there
+}
+
+func newRequest(op string, puts ...store.Put) *request {
+	req := &request{op: op, puts: make([]put, len(puts)), done: make(chan struct{})}
+	for i, p := range puts {
+		req.puts[i] = put{id: p.ID, config: string(p.Config), match: p.Match, number: numberOf(p.Match)}
+	}
+	return req
 }
 
 // queue lets writes that come while another is being committed share the next commit. Whoever waits and gets the turn writes for all
@@ -164,7 +201,6 @@ func (s *Store) submit(ctx context.Context, req *request) error {
 		return err
 	}
 	defer s.end()
-	req.done = make(chan struct{})
 	s.queue.add(req)
 	select {
 	case s.queue.turn <- struct{}{}:
@@ -255,17 +291,14 @@ func (s *Store) commit(ctx context.Context, w writer, batch []*request) {
 		case divide && len(batch) > 1:
 			s.commit(ctx, w, []*request{req})
 		case err != nil:
-			req.records, req.err = nil, s.blame(err)
+			req.err = s.blame(err)
 		}
 	}
 }
 
 // alone does one write in a statement that is its own transaction.
 func (s *Store) alone(ctx context.Context, w writer, req *request) {
-	req.err = s.blame(s.Patiently(ctx, func() (err error) {
-		req.records, err = s.apply(context.WithoutCancel(ctx), w.stmts, req)
-		return err
-	}))
+	req.err = s.blame(s.Patiently(ctx, func() error { return s.apply(context.WithoutCancel(ctx), w.stmts, req) }))
 	if req.err == nil && s.cfg.Intact != nil {
 		req.err = s.cfg.Intact()
 	}
@@ -302,13 +335,13 @@ func (s *Store) together(w writer, batch []*request) (divide bool, err error) {
 	defer tx.Rollback()
 	stmts := w.stmts.in(tx)
 	if len(batch) == 1 { // the transaction does it all or nothing; a savepoint would write each page that it changes to a journal, too
-		if batch[0].records, err = s.apply(ctx, stmts, batch[0]); err != nil {
+		if err := s.apply(ctx, stmts, batch[0]); err != nil {
 			return false, err
 		}
 		return false, s.finish(tx)
 	}
 	for _, req := range batch {
-		if req.records, req.err = s.applyOrUndo(ctx, tx, stmts, req); req.err != nil && !errors.Is(req.err, store.ErrConflict) {
+		if req.err = s.applyOrUndo(ctx, tx, stmts, req); req.err != nil && !errors.Is(req.err, store.ErrConflict) {
 			return true, req.err
 		}
 	}
@@ -327,85 +360,113 @@ func (s *Store) finish(tx *sqlx.Tx) error {
 }
 
 // applyOrUndo runs the statements of one request and leaves no part of them behind if it cannot be done.
-func (s *Store) applyOrUndo(ctx context.Context, tx *sqlx.Tx, stmts writing, req *request) ([]store.Record, error) {
+func (s *Store) applyOrUndo(ctx context.Context, tx *sqlx.Tx, stmts writing, req *request) error {
 	if len(req.puts) == 1 { // a single statement does it all or nothing
 		return s.apply(ctx, stmts, req)
 	}
 	if _, err := tx.ExecContext(ctx, `SAVEPOINT request`); err != nil {
-		return nil, s.cfg.Explain(err)
+		return s.cfg.Explain(err)
 	}
-	records, failure := s.apply(ctx, stmts, req)
+	failure := s.apply(ctx, stmts, req)
 	if failure != nil && !errors.Is(failure, store.ErrConflict) {
-		return nil, failure // the transaction has gone with it
+		return failure // the transaction has gone with it
 	}
 	if failure != nil {
 		if _, err := tx.ExecContext(ctx, `ROLLBACK TO request`); err != nil {
-			return nil, s.cfg.Explain(err)
+			return s.cfg.Explain(err)
 		}
 	}
 	if _, err := tx.ExecContext(ctx, `RELEASE request`); err != nil {
-		return nil, s.cfg.Explain(err)
+		return s.cfg.Explain(err)
 	}
-	return records, failure
+	return failure
 }
 
 // apply runs the statements of one request.
-func (s *Store) apply(ctx context.Context, stmts writing, req *request) ([]store.Record, error) {
-	records := make([]store.Record, len(req.puts))
-	for i, p := range req.puts {
-		rec, err := s.applyPut(ctx, stmts, p)
-		if err != nil {
-			return nil, failed(req.op, p.ID, err)
+func (s *Store) apply(ctx context.Context, stmts writing, req *request) error {
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	now := at.Format(timeFormat)
+	for i := range req.puts {
+		if err := s.applyPut(ctx, stmts, &req.puts[i], at, now); err != nil {
+			return failed(req.op, req.puts[i].id, err)
 		}
-		records[i] = rec
 	}
-	return records, nil
+	return nil
 }
 
-// applyPut saves or deletes one config. A statement that changes no row is asked about: it may be a conflict, or nothing to do. In
-// a statement that is its own transaction another process may change the row in between; then it is tried again.
-func (s *Store) applyPut(ctx context.Context, stmts writing, p store.Put) (store.Record, error) {
+// applyPut saves or deletes one config. A statement that changes no row is asked about: it may be a conflict, nothing to do, or a wrong
+// guess; or, in a statement that is its own transaction, another process has changed the row in between. Then it is tried again.
+func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Time, now string) error {
 	for {
-		at := time.Now().UTC().Truncate(time.Millisecond)
-		now := at.Format(timeFormat)
-		var revision int64 // 0: no row was changed
 		var err error
-		switch anything := p.Match == store.Any; {
-		case p.Config == nil:
-			revision, err = one(ctx, stmts.remove, p.ID, anything, numberOf(p.Match), now)
-		case p.Match == store.Absent:
-			revision, err = one(ctx, stmts.insert, p.ID, string(p.Config), now)
+		switch guess := s.guesses[p.id]; {
+		case p.config == "":
+			p.revision, err = returned(ctx, stmts.remove, p.id, p.match == store.Any, p.number, now)
+		case p.match == store.Absent:
+			p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
+		case p.match != store.Any:
+			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, p.number)
+		case guess != 0:
+			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, guess)
 		default:
-			revision, err = one(ctx, stmts.update, p.ID, string(p.Config), anything, numberOf(p.Match), now)
-			if anything && revision == 0 && err == nil {
-				revision, err = one(ctx, stmts.insert, p.ID, string(p.Config), now)
+			p.revision, err = returned(ctx, stmts.update, p.id, p.config, now)
+			if p.revision == 0 && err == nil {
+				p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
 			}
 		}
 		if err != nil {
-			return store.Record{}, s.cfg.Explain(err)
+			return s.cfg.Explain(err)
 		}
-		if revision != 0 {
-			return store.Record{ID: p.ID, Config: bytes.Clone(p.Config), Revision: revisionOf(revision), UpdatedAt: at}, nil
+		if p.revision != 0 {
+			p.at = at
+			s.guesses.set(p.id, p.revision)
+			return nil
 		}
-		rec, err := s.read(ctx, stmts.current, p.ID)
+		rec, err := s.read(ctx, stmts.current, p.id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return store.Record{}, err
+			return err
 		}
-		if err := store.Match(p.Match, rec.Revision); err != nil {
-			return store.Record{}, err
+		if err := store.Match(p.match, rec.Revision); err != nil {
+			return err
 		}
-		if bytes.Equal(rec.Config, p.Config) {
-			return rec, nil
+		s.guesses.set(p.id, numberOf(rec.Revision))
+		if string(rec.Config) == p.config {
+			p.revision, p.at = numberOf(rec.Revision), rec.UpdatedAt
+			return nil
 		}
 	}
+}
+
+// guesses are the revisions that configs were last seen at, by plugin ID, for saves over whatever there is. A wrong one does no harm.
+type guesses map[string]int64
+
+const maxGuesses = 10_000
+
+func (g guesses) set(id string, revision int64) {
+	if len(g) >= maxGuesses {
+		clear(g)
+	}
+	g[id] = revision
 }
 
 // timeFormat is RFC 3339 as SQLite's strftime writes it in the triggers.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// one runs a statement that returns the new revision of the row it changed, or 0 if it changed none. It reads all rows there are: a
+// replaced runs replaceSQL and returns the new revision, or 0 if the row is not at revision.
+func replaced(ctx context.Context, stmt *sqlx.Stmt, id, config, now string, revision int64) (int64, error) {
+	res, err := stmt.ExecContext(ctx, id, config, now, revision)
+	if err != nil {
+		return 0, err
+	}
+	if n, err := res.RowsAffected(); n == 0 {
+		return 0, err
+	}
+	return revision + 1, nil
+}
+
+// returned runs a statement that returns the new revision of the row it changed, or 0 if it changed none. It reads all rows there are: a
 // statement left before its end stays open and keeps the WAL from being reused.
-func one(ctx context.Context, stmt *sqlx.Stmt, args ...any) (revision int64, err error) {
+func returned(ctx context.Context, stmt *sqlx.Stmt, args ...any) (revision int64, err error) {
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return 0, err
