@@ -81,9 +81,12 @@ END;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE TRIGGER plugin_configs_update AFTER UPDATE OF config, configured ON plugin_configs
-WHEN NEW.revision = OLD.revision AND (NEW.config IS NOT OLD.config OR NEW.configured <> OLD.configured)
+CREATE TRIGGER plugin_configs_update AFTER UPDATE OF plugin_id, config, configured, revision ON plugin_configs
+WHEN NEW.revision <= OLD.revision AND (NEW.config IS NOT OLD.config OR NEW.configured <> OLD.configured OR NEW.revision <> OLD.revision)
+  OR NEW.plugin_id <> OLD.plugin_id
 BEGIN
+    SELECT RAISE(ROLLBACK, 'plugin_id stays and revision only grows: insert the config under its new plugin_id and delete the old one')
+    WHERE NEW.plugin_id <> OLD.plugin_id OR NEW.revision < OLD.revision;
     SELECT RAISE(ROLLBACK, 'a name stands twice in one object of the config')
     WHERE json_valid(NEW.config) AND (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
     INSERT INTO plugin_config_damaged (plugin_id, revision, config)
@@ -91,14 +94,6 @@ BEGIN
     UPDATE plugin_configs
     SET revision = OLD.revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     WHERE plugin_id = NEW.plugin_id;
-END;
--- +goose StatementEnd
-
--- +goose StatementBegin
-CREATE TRIGGER plugin_configs_fixed BEFORE UPDATE OF plugin_id, revision ON plugin_configs
-WHEN NEW.plugin_id <> OLD.plugin_id OR NEW.revision < OLD.revision
-BEGIN
-    SELECT RAISE(ROLLBACK, 'plugin_id stays and revision only grows: insert the config under its new plugin_id and delete the old one');
 END;
 -- +goose StatementEnd
 
