@@ -56,7 +56,7 @@ func (r *Registry) RegisterManager(ctx context.Context, category string, m Manag
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.newer(c) == nil {
-			r.publish(c)
+			r.publish(r.now.Load().with(c, nil), c)
 		}
 		return nil, nil
 	}
@@ -119,16 +119,22 @@ func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) 
 	if newer := r.newer(c); newer != nil {
 		return r.appendPlugins(nil, newer), nil
 	}
-	c.fill(found, r.now.Load(), failed)
-	c.setFlags(configured)
-	r.flags.mu.Lock()
-	defer r.flags.mu.Unlock()
-	for id, is := range r.flags.changed {
-		if n, ok := c.numberOf(id); ok {
+	now := r.now.Load()
+	next := now.with(c, c.fill(found, now, failed))
+	set := func(id string, is bool) {
+		if at, n := next.find(id); at == c {
 			c.flags[n].Store(is)
 		}
 	}
-	r.publish(c)
+	for _, id := range configured {
+		set(id, true)
+	}
+	r.flags.mu.Lock()
+	defer r.flags.mu.Unlock()
+	for id, is := range r.flags.changed {
+		set(id, is)
+	}
+	r.publish(next, c)
 	if len(failed.Failures) > 0 {
 		return r.appendPlugins(nil, c), failed
 	}
@@ -147,6 +153,7 @@ func ask(ctx context.Context, m Manager) (infos []Info, err error) {
 
 // found is a plugin that was discovered, with its schema.
 type found struct {
+	id     string
 	plugin Plugin
 	schema *schemaState
 }
@@ -177,8 +184,10 @@ func (r *Registry) examine(ctx context.Context, c *category, infos []Info, faile
 
 // describe makes the metadata of one plugin.
 func describe(ctx context.Context, c *category, info *Info, schemas interner) found {
-	f := found{plugin: Plugin{
-		Category: c.name, Name: info.Name, Title: info.Name, Description: info.Description, Version: info.Version,
+	id := c.name + "_" + info.Name
+	name := id[len(c.name)+1:]
+	f := found{id: id, plugin: Plugin{
+		Category: c.name, Name: name, Title: name, Description: info.Description, Version: info.Version,
 		ExecutionMode: info.ExecutionMode, Resources: info.Resources.clone(),
 	}}
 	p := &f.plugin
@@ -190,15 +199,16 @@ func describe(ctx context.Context, c *category, info *Info, schemas interner) fo
 	}
 	raw, err := askSchema(ctx, c.manager, info.Name)
 	if err != nil {
-		f.schema = &schemaState{err: fmt.Errorf("its schema could not be looked up: %w", err)}
-		p.SchemaErr = fmt.Errorf("plugin %q: %w", p.ID(), f.schema.err)
+		err = fmt.Errorf("its schema could not be looked up: %w", err)
+		f.schema = newUnusable(nil, err)
+		p.SchemaErr = fmt.Errorf("plugin %q: %w", id, err)
 		return f
 	}
 	found := schemas.intern(raw)
 	f.schema = found.schemaState
 	p.Schema = f.schema.raw
-	if f.schema.err != nil {
-		p.SchemaErr = fmt.Errorf("plugin %q: %w", p.ID(), f.schema.err)
+	if err := f.schema.unusable(); err != nil {
+		p.SchemaErr = fmt.Errorf("plugin %q: %w", id, err)
 		p.Schema = nil
 		return f
 	}
@@ -221,49 +231,25 @@ func askSchema(ctx context.Context, m Manager, name string) (raw json.RawMessage
 	return m.ConfigSchema(ctx, name)
 }
 
-// fill puts into c what was found, but for plugins whose ID is another category's.
-func (c *category) fill(all []found, now *snapshot, failed *DiscoveryError) {
+// fill puts into c what was found, but for plugins whose ID is another category's. It returns their IDs.
+func (c *category) fill(all []found, now *snapshot, failed *DiscoveryError) (ids []string) {
+	ids = make([]string, 0, len(all))
 	c.plugins = make([]Plugin, 0, len(all))
 	c.schemas = make([]*schemaState, 0, len(all))
-	c.index = make(map[string]int32, len(all))
-	distinct := map[*schemaState]struct{}{}
 	for i := range all {
-		p := &all[i].plugin
-		if other, taken := now.taken(c.name, p.Name); taken {
+		id, p := all[i].id, &all[i].plugin
+		if other, _ := now.find(id); other != nil && other.name != c.name {
 			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %q: %w: %q is a plugin of category %q, which stays; rename one of them",
-				p.Name, ErrIDConflict, p.ID(), other))
+				p.Name, ErrIDConflict, id, other.name))
 			continue
 		}
-		c.index[p.Name] = int32(len(c.plugins))
+		ids = append(ids, id)
 		c.plugins = append(c.plugins, *p)
 		c.schemas = append(c.schemas, all[i].schema)
 		c.sharing = c.sharing || p.Resources.shared()
-		if s := all[i].schema; s != nil {
-			if _, ok := distinct[s]; !ok {
-				distinct[s] = struct{}{}
-				c.distinct = append(c.distinct, s)
-			}
-		}
 	}
 	c.flags = make([]atomic.Bool, len(c.plugins))
-}
-
-// numberOf returns which plugin of c has that ID.
-func (c *category) numberOf(id string) (int, bool) {
-	if len(id) <= len(c.name) || id[len(c.name)] != '_' || !strings.HasPrefix(id, c.name) {
-		return 0, false
-	}
-	n, ok := c.index[id[len(c.name)+1:]]
-	return int(n), ok
-}
-
-// setFlags sets the flags of the plugins that are configured.
-func (c *category) setFlags(configured []string) {
-	for _, id := range configured {
-		if n, ok := c.numberOf(id); ok {
-			c.flags[n].Store(true)
-		}
-	}
+	return ids
 }
 
 // newer returns what is there already of a registration or discovery of the same category that was begun after c, or nil. The caller
@@ -276,18 +262,17 @@ func (r *Registry) newer(c *category) *category {
 	return now
 }
 
-// publish makes c visible. The caller holds r.mu.
-func (r *Registry) publish(c *category) {
-	now := r.now.Load()
-	for _, s := range c.distinct {
+// publish makes next visible, which has c in it. The caller holds r.mu.
+func (r *Registry) publish(next *snapshot, c *category) {
+	for _, s := range c.schemas {
 		r.keep(s)
 	}
-	if old := now.categories[c.name]; old != nil {
-		for _, s := range old.distinct {
+	if old := r.now.Load().categories[c.name]; old != nil {
+		for _, s := range old.schemas {
 			r.release(s)
 		}
 	}
-	r.now.Store(now.with(c))
+	r.now.Store(next)
 }
 
 func checkCategory(category string) error {

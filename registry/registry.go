@@ -19,6 +19,7 @@ type Registry struct {
 	withoutChecking bool
 
 	now         atomic.Pointer[snapshot] // what readers see
+	none        Plugin                   // what they see where there is no plugin
 	schemaNotes atomic.Bool              // a schema was found faulty when it was compiled
 
 	tickets atomic.Uint64 // drawn by each registration and discovery when it begins: the one begun last counts
@@ -58,7 +59,7 @@ func WithoutValidation() Option { return func(r *Registry) { r.withoutChecking =
 // New returns a registry without plugins that keeps configs in st. It does no I/O, and st stays the caller's to close.
 func New(st store.Store, opts ...Option) *Registry {
 	r := &Registry{st: st, log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}, flags: newFlags()}
-	r.now.Store(&snapshot{categories: map[string]*category{}})
+	r.now.Store(&snapshot{categories: map[string]*category{}, plugins: map[string]place{}})
 	for _, opt := range opts {
 		opt(r)
 	}

@@ -16,19 +16,34 @@ import (
 // schemaState is one schema, shared by all plugins whose schemas have the same bytes. It is compiled when it is first needed, once.
 type schemaState struct {
 	raw   json.RawMessage
-	err   error // why raw cannot be a schema
 	hash  uint64
-	users int32 // categories that hold it; guarded by Registry.mu
+	users int32 // plugins that have it; guarded by Registry.mu
 
 	hint atomic.Int32 // what maySecret found: 0 not looked, 1 no, 2 yes
 	once sync.Once
 	used atomic.Pointer[usedSchema]
 }
 
-// usedSchema is what there is of a schema once it was needed.
+// usedSchema is what there is of a schema once it was needed, or from the start on if it cannot be one.
 type usedSchema struct {
-	compiled *schema.Schema
-	fault    error // what compiling found
+	compiled *schema.Schema // nil until it was needed
+	unusable bool           // fault was clear without compiling
+	fault    error          // what compiling found
+}
+
+// newUnusable returns the state of what cannot be a schema.
+func newUnusable(raw json.RawMessage, err error) *schemaState {
+	s := &schemaState{raw: raw}
+	s.used.Store(&usedSchema{unusable: true, fault: err})
+	return s
+}
+
+// unusable tells why raw cannot be a schema, or returns nil if only compiling it can tell.
+func (s *schemaState) unusable() error {
+	if used := s.used.Load(); used != nil && used.unusable {
+		return used.fault
+	}
+	return nil
 }
 
 // texts are what a schema says for people.
@@ -93,16 +108,22 @@ func (in interner) intern(raw json.RawMessage) interned {
 	return in.found[hash]
 }
 
-// keep counts a category that holds s. The caller holds r.mu.
+// keep counts a plugin that has s, which may be nil. The caller holds r.mu.
 func (r *Registry) keep(s *schemaState) {
+	if s == nil {
+		return
+	}
 	s.users++
 	if r.schemas[s.hash] == nil {
 		r.schemas[s.hash] = s
 	}
 }
 
-// release forgets s when no category holds it any more. The caller holds r.mu.
+// release forgets s, which may be nil, when no plugin has it any more. The caller holds r.mu.
 func (r *Registry) release(s *schemaState) {
+	if s == nil {
+		return
+	}
 	s.users--
 	if s.users == 0 && r.schemas[s.hash] == s {
 		delete(r.schemas, s.hash)
@@ -111,15 +132,12 @@ func (r *Registry) release(s *schemaState) {
 
 // readSchema looks at what can be told of a schema without compiling it.
 func readSchema(raw json.RawMessage) (s *schemaState, said texts) {
-	s = &schemaState{raw: raw}
 	text := bytes.TrimSpace(raw)
 	if len(text) == 0 || string(text) == "null" {
-		s.err = errors.New("it has no schema")
-		return s, said
+		return newUnusable(raw, errors.New("it has no schema")), said
 	}
 	if err := jsontext.CheckLenient(text); err != nil {
-		s.err = fmt.Errorf("its schema is no JSON object: %w", err)
-		return s, said
+		return newUnusable(raw, fmt.Errorf("its schema is no JSON object: %w", err)), said
 	}
 	for name, value := range jsontext.Members(text) {
 		switch name {
@@ -129,14 +147,16 @@ func readSchema(raw json.RawMessage) (s *schemaState, said texts) {
 			said.description, said.described = jsontext.Unquote(value)
 		}
 	}
-	return s, said
+	return &schemaState{raw: raw}, said
 }
 
 // use returns the compiled schema.
 func (r *Registry) use(s *schemaState, id string) *schema.Schema {
 	s.once.Do(func() {
 		used := &usedSchema{compiled: schema.Compile(s.raw)}
-		if used.fault = s.err; used.fault == nil {
+		if used.fault = s.unusable(); used.fault != nil {
+			used.unusable = true
+		} else {
 			used.fault = used.compiled.Err()
 		}
 		s.used.Store(used)

@@ -236,7 +236,7 @@ func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaStat
 	if err != nil {
 		return nil, err
 	}
-	if state == nil || state.err != nil {
+	if state == nil || state.unusable() != nil {
 		if err := r.refuseUnsealing(ctx, id, state); err != nil {
 			return nil, err
 		}
@@ -283,7 +283,7 @@ func (r *Registry) refuseUnsealing(ctx context.Context, id string, state *schema
 	}
 	reason := ErrUnknownPlugin
 	if state != nil {
-		reason = fmt.Errorf("%w: %w", ErrUnusableSchema, state.err)
+		reason = fmt.Errorf("%w: %w", ErrUnusableSchema, state.unusable())
 	}
 	return eachSealed(config, "", func(string, string, *jsontext.Value) error {
 		return fault(id, "the config", fmt.Errorf("%w, and the stored config has sealed secrets: what to seal can be told only with the schema; "+

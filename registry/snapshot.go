@@ -3,22 +3,23 @@ package registry
 import (
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/pluginregistry/pluginregistry/internal/titlecase"
-	"github.com/pluginregistry/pluginregistry/store"
 )
 
 // snapshot is the metadata at one moment. It never changes: a registration makes a new one, which shares the categories that it leaves
 // alone. Only the configured flags change in place.
 type snapshot struct {
 	categories  map[string]*category
-	order       []*category // as they were first registered
-	names       []string    // sorted
-	withPlugins []string    // those that have plugins, sorted
-	count       int         // of plugins
+	plugins     map[string]place // by plugin ID
+	order       []*category      // as they were first registered
+	names       []string         // sorted
+	withPlugins []string         // those that have plugins, sorted
 }
+
+// place is where a plugin is: which category in the order, and which plugin of it.
+type place struct{ category, number int32 }
 
 // category is one plugin system.
 type category struct {
@@ -28,34 +29,19 @@ type category struct {
 	registered  uint64 // the ticket of the registration: a refresh never counts over a later one
 	ticket      uint64 // of the discovery that found the plugins
 
-	plugins  []Plugin // in the order they were discovered; Configured is in flags
-	flags    []atomic.Bool
-	schemas  []*schemaState   // of each plugin; nil where there is no schema
-	index    map[string]int32 // from the plugin's name
-	sharing  bool             // a plugin has resources that must be cloned
-	distinct []*schemaState   // the schemas, each once
+	plugins []Plugin // in the order they were discovered; Configured is in flags
+	flags   []atomic.Bool
+	schemas []*schemaState // of each plugin; nil where there is no schema
+	sharing bool           // a plugin has resources that must be cloned
 }
 
-// find returns where the plugin with that ID is. As a category's name may have underscores, an ID can be split in several places; at
-// most one of them is a plugin.
+// find returns where the plugin with that ID is, or a nil category.
 func (s *snapshot) find(id string) (*category, int) {
-	if len(id) > store.MaxID {
-		return nil, 0 // and no time is lost with underscores
+	p, ok := s.plugins[id]
+	if !ok {
+		return nil, 0
 	}
-	for i := strings.IndexByte(id, '_'); i >= 0; {
-		name := id[i+1:]
-		if c := s.categories[id[:i]]; c != nil {
-			if n, ok := c.index[name]; ok {
-				return c, int(n)
-			}
-		}
-		next := strings.IndexByte(name, '_')
-		if next < 0 {
-			break
-		}
-		i += 1 + next
-	}
-	return nil, 0
+	return s.order[p.category], int(p.number)
 }
 
 // finish does what few plugins need.
@@ -63,9 +49,17 @@ func (r *Registry) finish(c *category, n int, p *Plugin) {
 	if c.sharing && p.Resources.shared() {
 		p.Resources = p.Resources.clone()
 	}
-	if r.schemaNotes.Load() && p.SchemaErr == nil && c.schemas[n] != nil {
-		p.SchemaErr = c.schemas[n].note()
+	if note := r.note(c, n); note != nil {
+		p.SchemaErr = note
 	}
+}
+
+// note returns what compiling has found wrong with a schema that looked well, or nil.
+func (r *Registry) note(c *category, n int) error {
+	if !r.schemaNotes.Load() || c.plugins[n].SchemaErr != nil || c.schemas[n] == nil {
+		return nil
+	}
+	return c.schemas[n].note()
 }
 
 // appendPlugins adds copies of all the plugins of c.
@@ -87,23 +81,32 @@ func (r *Registry) appendPlugins(dst []Plugin, c *category) []Plugin {
 
 // Plugin returns the plugin with that ID, and false if none is registered.
 func (r *Registry) Plugin(id string) (p Plugin, ok bool) {
+	at, configured, ok := r.lookUp(id) // so that this is inlined, and the large struct copied once
+	p = *at
+	p.Configured = configured
+	return p, ok
+}
+
+// lookUp returns the plugin with that ID, and whether it is configured and is there at all.
+func (r *Registry) lookUp(id string) (p *Plugin, configured, ok bool) {
 	c, n := r.now.Load().find(id)
 	if c == nil {
-		return p, false
+		return &r.none, false, false
 	}
-	p = c.plugins[n] // copied once: it is large
-	p.Configured = c.flags[n].Load()
-	if c.sharing || r.schemaNotes.Load() {
-		r.finish(c, n, &p)
+	p = &c.plugins[n]
+	if c.sharing && p.Resources.shared() || r.note(c, n) != nil {
+		own := *p
+		r.finish(c, n, &own)
+		p = &own
 	}
-	return p, true
+	return p, c.flags[n].Load(), true
 }
 
 // Plugins returns all plugins in the order of their registration: the categories as they were first registered, the plugins of each as
 // its manager found them.
 func (r *Registry) Plugins() []Plugin {
 	s := r.now.Load()
-	all := make([]Plugin, 0, s.count)
+	all := make([]Plugin, 0, len(s.plugins))
 	for _, c := range s.order {
 		all = r.appendPlugins(all, c)
 	}
@@ -150,17 +153,27 @@ func ManagerAs[M any](r *Registry, category string) (M, bool) {
 	return as, ok
 }
 
-// with returns the snapshot with c in the place of the category of that name.
-func (s *snapshot) with(c *category) *snapshot {
-	next := &snapshot{categories: maps.Clone(s.categories), names: s.names, withPlugins: s.withPlugins, count: s.count + len(c.plugins)}
-	old := s.categories[c.name]
+// with returns the snapshot with c, whose plugins have those IDs, in the place of the category of that name.
+func (s *snapshot) with(c *category, ids []string) *snapshot {
+	next := &snapshot{categories: maps.Clone(s.categories), plugins: s.plugins, names: s.names, withPlugins: s.withPlugins}
+	old, i := s.categories[c.name], len(s.order)
 	if old == nil {
 		next.order = slices.Concat(s.order, []*category{c})
 		next.names = withName(s.names, c.name, true)
+		old = &category{}
 	} else {
+		i = slices.Index(s.order, old)
 		next.order = slices.Clone(s.order)
-		next.order[slices.Index(s.order, old)] = c
-		next.count -= len(old.plugins)
+		next.order[i] = c
+	}
+	if len(ids)+len(old.plugins) > 0 {
+		next.plugins = maps.Clone(s.plugins)
+		for _, p := range old.plugins {
+			delete(next.plugins, p.ID())
+		}
+		for n, id := range ids {
+			next.plugins[id] = place{int32(i), int32(n)}
+		}
 	}
 	next.categories[c.name] = c
 	next.withPlugins = withName(s.withPlugins, c.name, len(c.plugins) > 0)
@@ -177,24 +190,4 @@ func withName(names []string, name string, among bool) []string {
 		return slices.Concat(names[:i], []string{name}, names[i:])
 	}
 	return slices.Concat(names[:i], names[i+1:])
-}
-
-// taken tells which other category has a plugin with the ID of that name in c.
-func (s *snapshot) taken(c, name string) (string, bool) {
-	// Only a split of the ID before or behind the own one can be another plugin's.
-	if strings.IndexByte(c, '_') < 0 && strings.IndexByte(name, '_') < 0 {
-		return "", false
-	}
-	id := c + "_" + name
-	for i := 0; i < len(id); i++ {
-		if id[i] != '_' || i == len(c) {
-			continue
-		}
-		if other := s.categories[id[:i]]; other != nil {
-			if _, ok := other.index[id[i+1:]]; ok {
-				return other.name, true
-			}
-		}
-	}
-	return "", false
 }
