@@ -202,7 +202,7 @@ func (r *Registry) prepare(ctx context.Context, id string, text json.RawMessage,
 	if err != nil {
 		return p, err
 	}
-	if err := r.validate(id, s, p.plain); err != nil {
+	if err := r.validate(id, s, p.plain, found.config); err != nil {
 		return p, err
 	}
 	return p, found.seal(r, id, &p)

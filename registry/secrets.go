@@ -224,7 +224,7 @@ func isRedacted(v *jsontext.Value) bool { return v.Kind == jsontext.String && v.
 
 // secrets are the secret values of a config that is to be saved.
 type secrets struct {
-	config *jsontext.Value // opened
+	config *jsontext.Value // what p.plain says, or nil if there was no need to read it
 	secret places          // none: the config has none
 	stored map[string]*jsontext.Value
 }
@@ -262,8 +262,10 @@ func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaStat
 			return nil, err
 		}
 	}
-	p.plain = config.Append(nil)
-	p.sealed = p.plain
+	if len(boxes) > 0 || redacted {
+		p.plain = config.Append(nil)
+		p.sealed = p.plain
+	}
 	return found, nil
 }
 
@@ -348,13 +350,12 @@ func (f *secrets) keep(ctx context.Context, r *Registry, id string, p *prepared)
 	})
 }
 
-// seal makes the form in which a config is stored. A value that is stored already keeps its ciphertext.
+// seal makes the form in which a config is stored, out of f.config. A value that is stored already keeps its ciphertext.
 func (f *secrets) seal(r *Registry, id string, p *prepared) error {
 	if len(f.secret) == 0 || r.aead == nil && r.plaintext {
 		return nil
 	}
-	sealed := f.config.Clone()
-	if err := f.secret.each(sealed, func(pointer string, v *jsontext.Value) error {
+	if err := f.secret.each(f.config, func(pointer string, v *jsontext.Value) error {
 		if v.Kind == jsontext.Null {
 			return nil
 		}
@@ -373,7 +374,7 @@ func (f *secrets) seal(r *Registry, id string, p *prepared) error {
 	}); err != nil {
 		return err
 	}
-	p.sealed = sealed.Append(nil)
+	p.sealed = f.config.Append(make([]byte, 0, 2*len(p.plain)))
 	return nil
 }
 

@@ -22,17 +22,18 @@ import (
 // the Go type.
 func ConfigAs[T any](ctx context.Context, r *Registry, id string) (T, error) {
 	var value T
-	rec, err := r.EffectiveConfig(ctx, id)
-	if err != nil {
-		return value, err
-	}
 	s := r.schemaState(id)
-	if err := r.validate(id, s, rec.Config); err != nil {
+	rec, config, err := r.effective(ctx, id, s)
+	if err != nil {
 		return value, err
 	}
-	config, err := jsontext.Parse(rec.Config)
-	if err != nil {
-		return value, fault(id, "the config", err)
+	if config == nil {
+		if config, err = jsontext.Parse(rec.Config); err != nil {
+			return value, fault(id, "the config", err)
+		}
+	}
+	if err := r.validate(id, s, rec.Config, config); err != nil {
+		return value, err
 	}
 	declares := func(string) bool { return false }
 	if s != nil {
@@ -63,7 +64,7 @@ var (
 // knownFields are the fields of the struct types that were met, by the names that encoding/json gives them.
 type knownFields map[reflect.Type]map[string]reflect.Type
 
-// eachUnknown calls f with the pointer of every member of v that t has no field for.
+// eachUnknown calls f with the pointer of every member of v that t has no field for. Only objects and arrays have any.
 func (k knownFields) eachUnknown(v *jsontext.Value, t reflect.Type, pointer string, f func(pointer string)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -74,16 +75,17 @@ func (k knownFields) eachUnknown(v *jsontext.Value, t reflect.Type, pointer stri
 	switch {
 	case t.Kind() == reflect.Struct && v.Kind == jsontext.Object:
 		for _, m := range v.Members {
-			at := pointer + "/" + jsontext.EscapeToken(m.Name)
-			if field, ok := k.field(t, m.Name); ok {
-				k.eachUnknown(m.Value, field, at, f)
-			} else {
-				f(at)
+			if field, ok := k.field(t, m.Name); !ok {
+				f(pointer + "/" + jsontext.EscapeToken(m.Name))
+			} else if m.Value.Kind >= jsontext.Array {
+				k.eachUnknown(m.Value, field, pointer+"/"+jsontext.EscapeToken(m.Name), f)
 			}
 		}
 	case t.Kind() == reflect.Map && v.Kind == jsontext.Object:
 		for _, m := range v.Members {
-			k.eachUnknown(m.Value, t.Elem(), pointer+"/"+jsontext.EscapeToken(m.Name), f)
+			if m.Value.Kind >= jsontext.Array {
+				k.eachUnknown(m.Value, t.Elem(), pointer+"/"+jsontext.EscapeToken(m.Name), f)
+			}
 		}
 	case (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && v.Kind == jsontext.Array:
 		for i, item := range v.Items {

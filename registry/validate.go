@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/pluginregistry/pluginregistry/internal/jsontext"
+	"github.com/pluginregistry/pluginregistry/internal/schema"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -25,7 +26,7 @@ func (r *Registry) Validate(id string, config any) error {
 	if err != nil {
 		return err
 	}
-	return r.exceptRedacted(c.schemas[n], text, r.validate(id, c.schemas[n], text))
+	return r.exceptRedacted(c.schemas[n], text, r.validate(id, c.schemas[n], text, nil))
 }
 
 // exceptRedacted leaves out what validate says of Redacted in secret fields: SaveConfig checks the stored values in its place.
@@ -48,8 +49,8 @@ func (r *Registry) exceptRedacted(s *schemaState, text json.RawMessage, err erro
 	return invalid
 }
 
-// validate checks a config in canonical text, secrets open, against the schema s of id.
-func (r *Registry) validate(id string, s *schemaState, text json.RawMessage) error {
+// validate checks a config in canonical text, secrets open, against the schema s of id. config is the text read, or nil if it was not.
+func (r *Registry) validate(id string, s *schemaState, text json.RawMessage, config *jsontext.Value) error {
 	if r.withoutChecking || s == nil {
 		return nil
 	}
@@ -60,7 +61,12 @@ func (r *Registry) validate(id string, s *schemaState, text json.RawMessage) err
 		}
 		return nil
 	}
-	found := compiled.Validate(text)
+	var found []schema.Issue
+	if config == nil {
+		found = compiled.Validate(text)
+	} else {
+		found = compiled.ValidateValue(config)
+	}
 	if len(found) == 0 {
 		return nil
 	}
@@ -87,7 +93,7 @@ func (r *Registry) Check(ctx context.Context, id string) error {
 		if err != nil || rec.Revision == store.Absent {
 			return err
 		}
-		misfit := r.validate(id, c.schemas[n], rec.Config)
+		misfit := r.validate(id, c.schemas[n], rec.Config, nil)
 		m, ok := c.manager.(Migrator)
 		if misfit == nil || !ok || !errors.As(misfit, new(*ValidationError)) {
 			return misfit
@@ -140,18 +146,21 @@ func (r *Registry) CheckAll(ctx context.Context) iter.Seq2[string, error] {
 // $ref and allOf, and of the items that arrays have; not those of oneOf, anyOf and if branches, as it is not told which one counts. A
 // default that breaks its own schema is left out. Only what was saved is stored, so a new default reaches every config.
 func (r *Registry) EffectiveConfig(ctx context.Context, id string) (store.Record, error) {
+	rec, _, err := r.effective(ctx, id, r.schemaState(id))
+	return rec, err
+}
+
+// effective returns the effective config by the schema s of id, and as it is read; nil where it need not be.
+func (r *Registry) effective(ctx context.Context, id string, s *schemaState) (store.Record, *jsontext.Value, error) {
 	rec, err := r.LoadConfig(ctx, id)
-	if err != nil {
-		return rec, err
-	}
-	s := r.schemaState(id)
-	if s == nil {
-		return rec, nil
+	if err != nil || s == nil {
+		return rec, nil, err
 	}
 	config, err := jsontext.Parse(rec.Config)
 	if err != nil {
-		return store.Record{}, fault(id, "the config", err)
+		return store.Record{}, nil, fault(id, "the config", err)
 	}
-	rec.Config = r.use(s, id).WithDefaults(config).Append(nil)
-	return rec, nil
+	config = r.use(s, id).WithDefaults(config)
+	rec.Config = config.Append(make([]byte, 0, 2*len(rec.Config)))
+	return rec, config, nil
 }

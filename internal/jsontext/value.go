@@ -2,11 +2,13 @@ package jsontext
 
 import (
 	"strconv"
+	"strings"
 )
 
 // Kind is the kind of a JSON value.
 type Kind byte
 
+// The kinds; those from Array on hold other values.
 const (
 	Null Kind = iota
 	Bool
@@ -49,14 +51,26 @@ func ParseLenient(b []byte) (*Value, error) {
 }
 
 func build(b []byte) *Value {
-	p := parser{b: b}
+	p := parser{b: b, s: string(b)}
 	return p.value()
 }
 
 // parser builds the tree of a checked text.
 type parser struct {
-	b []byte
-	i int
+	b    []byte
+	s    string // the same, for the strings of the tree to be parts of
+	i    int
+	room []Value // for the next values
+}
+
+func (p *parser) new(k Kind, text string) *Value {
+	if len(p.room) == 0 {
+		p.room = make([]Value, min(max(1, (len(p.b)-p.i)/16), 64))
+	}
+	v := &p.room[0]
+	p.room = p.room[1:]
+	v.Kind, v.Text = k, text
+	return v
 }
 
 func (p *parser) space() {
@@ -66,10 +80,12 @@ func (p *parser) space() {
 }
 
 func (p *parser) str() string {
-	end := stringEnd(p.b, p.i)
-	s := decode(p.b[p.i+1 : end-1])
+	from, end := p.i+1, stringEnd(p.b, p.i)
 	p.i = end
-	return s
+	if s := p.s[from : end-1]; strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	return decode(p.b[from : end-1])
 }
 
 // more steps over a comma and tells whether there is one; otherwise it steps over the closing bracket.
@@ -95,7 +111,7 @@ func (p *parser) value() *Value {
 	p.space()
 	switch p.b[p.i] {
 	case '{':
-		v := &Value{Kind: Object}
+		v := p.new(Object, "")
 		if p.empty() {
 			return v
 		}
@@ -110,7 +126,7 @@ func (p *parser) value() *Value {
 			}
 		}
 	case '[':
-		v := &Value{Kind: Array}
+		v := p.new(Array, "")
 		if p.empty() {
 			return v
 		}
@@ -121,22 +137,22 @@ func (p *parser) value() *Value {
 			}
 		}
 	case '"':
-		return &Value{Kind: String, Text: p.str()}
+		return p.new(String, p.str())
 	case 't':
 		p.i += 4
-		return &Value{Kind: Bool, Text: "true"}
+		return p.new(Bool, "true")
 	case 'f':
 		p.i += 5
-		return &Value{Kind: Bool, Text: "false"}
+		return p.new(Bool, "false")
 	case 'n':
 		p.i += 4
-		return &Value{}
+		return p.new(Null, "")
 	}
 	start := p.i
 	for p.i < len(p.b) && numberByte(p.b[p.i]) {
 		p.i++
 	}
-	return &Value{Kind: Number, Text: string(p.b[start:p.i])}
+	return p.new(Number, p.s[start:p.i])
 }
 
 func numberByte(c byte) bool {
