@@ -22,7 +22,7 @@ import (
 type Config struct {
 	Reader  *sqlx.DB // for reads
 	Writer  *sqlx.DB // for writes; may be the same as Reader
-	Watcher *sqlx.DB // for Watch, which keeps a connection as long as it runs; unused where Version is nil
+	Watcher *sqlx.DB // for Watch, which keeps a connection as long as it runs; unused where Version is empty
 
 	// Shared says that others use the pools too: a call then waits for a connection only as long as its context allows.
 	Shared bool
@@ -38,8 +38,8 @@ type Config struct {
 	Busy        func(error) bool
 	BusyTimeout time.Duration
 
-	// Version, if not nil, returns a number that is another one after each commit by anybody, as seen by conn.
-	Version func(ctx context.Context, conn *sql.Conn) (int64, error)
+	// Version, if not empty, is a query for a number that is another one after each commit by anybody, as seen on one connection.
+	Version string
 
 	PollInterval time.Duration // between two looks of Watch
 }

@@ -17,8 +17,10 @@ import (
 func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 	w, err := s.startWatch(ctx)
 	return func(yield func(store.Change, error) bool) {
+		timer := time.NewTimer(s.cfg.PollInterval)
+		defer timer.Stop()
 		// Where it starts is not known after an error: what is there then counts as a change, rather than that one is missed.
-		if err != nil && !s.report(ctx, yield, err) {
+		if err != nil && !s.report(ctx, timer, yield, err) {
 			return
 		}
 		defer w.close()
@@ -30,7 +32,7 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 				told = ""
 			case err.Error() != told:
 				told = err.Error()
-				if !s.report(ctx, yield, err) {
+				if !s.report(ctx, timer, yield, err) {
 					return
 				}
 			}
@@ -39,7 +41,7 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 					return
 				}
 			}
-			if err := s.pause(ctx); err != nil {
+			if err := s.pause(ctx, timer); err != nil {
 				yield(store.Change{}, failed("watch", "", err))
 				return
 			}
@@ -48,17 +50,16 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 }
 
 // report yields err and tells whether to go on.
-func (s *Store) report(ctx context.Context, yield func(store.Change, error) bool, err error) bool {
+func (s *Store) report(ctx context.Context, timer *time.Timer, yield func(store.Change, error) bool, err error) bool {
 	final := ctx.Err() != nil || errors.Is(err, store.ErrClosed)
-	return yield(store.Change{}, failed("watch", "", err)) && !final && s.pause(ctx) == nil
+	return yield(store.Change{}, failed("watch", "", err)) && !final && s.pause(ctx, timer) == nil
 }
 
 // pause waits until the next look.
-func (s *Store) pause(ctx context.Context) error {
-	t := time.NewTimer(s.cfg.PollInterval)
-	defer t.Stop()
+func (s *Store) pause(ctx context.Context, timer *time.Timer) error {
+	timer.Reset(s.cfg.PollInterval)
 	select {
-	case <-t.C:
+	case <-timer.C:
 		return ctx.Err()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -74,10 +75,15 @@ type watch struct {
 	rows map[string]store.Change // where no history is kept: all rows as they were seen
 
 	conn    *sql.Conn
+	ask     *sql.Stmt // for the version, on conn
 	version int64
 }
 
 func (w *watch) close() {
+	if w.ask != nil {
+		w.ask.Close()
+		w.ask = nil
+	}
 	if w.conn != nil {
 		w.conn.Close()
 		w.conn = nil
@@ -214,15 +220,21 @@ func (s *Store) eachChange(ctx context.Context, st *statement, args, into []any,
 
 // version returns a number that stays while nothing is committed, or 0 if there is none.
 func (s *Store) version(ctx context.Context, w *watch) (int64, error) {
-	if s.cfg.Version == nil {
+	if s.cfg.Version == "" {
 		return 0, nil
 	}
-	if w.conn == nil {
-		conn, err := s.cfg.Watcher.DB.Conn(s.inDriver(ctx))
+	ctx = s.inDriver(ctx)
+	if w.ask == nil {
+		conn, err := s.cfg.Watcher.DB.Conn(ctx)
 		if err != nil {
 			return 0, err
 		}
 		w.conn, w.version = conn, 0
+		if w.ask, err = conn.PrepareContext(ctx, s.cfg.Version); err != nil {
+			return 0, err
+		}
 	}
-	return s.cfg.Version(s.inDriver(ctx), w.conn)
+	var version int64
+	err := w.ask.QueryRowContext(ctx).Scan(&version)
+	return version, err
 }

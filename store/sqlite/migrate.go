@@ -29,15 +29,16 @@ var newest = sync.OnceValue(func() int64 {
 
 // upToDate tells whether a database has the newest tables, without goose and the questions that it asks.
 func upToDate(ctx context.Context, db *sqlx.DB) (bool, error) {
-	var tables int
+	var version int64
+	err := db.GetContext(ctx, &version, `SELECT coalesce(max(version_id), 0) FROM `+migrations.Table+` WHERE is_applied`)
+	if err == nil {
+		return version == newest(), checkVersion(version)
+	}
+	var tables int // is that because there is no such table?
 	if err := db.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_master WHERE name = '`+migrations.Table+`'`); err != nil || tables == 0 {
 		return false, err
 	}
-	var version int64
-	if err := db.GetContext(ctx, &version, `SELECT coalesce(max(version_id), 0) FROM `+migrations.Table+` WHERE is_applied`); err != nil {
-		return false, err
-	}
-	return version == newest(), checkVersion(version)
+	return false, err
 }
 
 func checkVersion(version int64) error {

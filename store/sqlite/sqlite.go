@@ -30,7 +30,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -303,11 +302,8 @@ func setHistory(ctx context.Context, reader, writer *sqlx.DB, o options) error {
 	return err
 }
 
-// dataVersion is SQLite's own number for "somebody else has committed".
-func dataVersion(ctx context.Context, conn *sql.Conn) (n int64, err error) {
-	err = conn.QueryRowContext(ctx, `PRAGMA data_version`).Scan(&n)
-	return n, err
-}
+// dataVersion asks for SQLite's own number for "somebody else has committed".
+const dataVersion = `PRAGMA data_version`
 
 // Scrub clears the pages that overwritten and deleted configs have left in the database and its -wal file. A reader that is in a
 // transaction, such as a sqlite3 shell, keeps it from doing so: the error then is that the database is locked.
