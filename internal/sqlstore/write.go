@@ -440,10 +440,10 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 // guesses are the revisions that configs were last seen at, by plugin ID, for saves over whatever there is. A wrong one does no harm.
 type guesses map[string]int64
 
-const maxGuesses = 10_000
+const maxGuesses = 1 << 14 // some megabytes
 
 func (g guesses) set(id string, revision int64) {
-	if len(g) >= maxGuesses {
+	if _, known := g[id]; !known && len(g) >= maxGuesses {
 		clear(g)
 	}
 	g[id] = revision

@@ -2,6 +2,8 @@ package sqlite_test
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -180,5 +182,38 @@ func TestShellHoldsTransaction(t *testing.T) {
 	in.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOwnWritesMeetTheChecks: the store writes without the CHECKs of its tables, so all that it takes must meet them; PRAGMA
+// integrity_check looks.
+func TestOwnWritesMeetTheChecks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path)
+	deep := strings.Repeat(`{"a":`, 511) + `[]` + strings.Repeat(`}`, 511)
+	for i, config := range []string{
+		`{}`, `{"":""}`, " {\n\t\"a\" : 1 } ", `{"a":"\u0000\ud83d\ude00\/"}`, "{\"a\":\"\u007f\u2028é\U0010ffff\"}", `{"a":1e999,"b":-0,"c":0.10e-7}`,
+		`{"a":[null,true,false,[],{}]}`, `{"a":123456789012345678901234567890.5}`, deep,
+	} {
+		put(t, s, fmt.Sprint("checks_", i), config)
+	}
+	for _, id := range []string{"a", strings.Repeat("a", store.MaxID), strings.Repeat("é", store.MaxID/2), "../'\"%\\\n\u2028"} {
+		put(t, s, id, `{"first":1}`)
+		put(t, s, id, `{"second":2}`)
+		if err := s.Delete(t.Context(), id, store.Any); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var result string
+	db := must(sql.Open("sqlite", byHandDSN(path)))
+	defer db.Close()
+	if err := db.QueryRow(`PRAGMA integrity_check`).Scan(&result); err != nil || result != "ok" {
+		t.Errorf("integrity_check says %q, %v", result, err)
+	}
+	writer := must(sql.Open("sqlite", byHandDSN(path, "_pragma", "ignore_check_constraints(1)"))) // else it would find nothing at all
+	defer writer.Close()
+	_ = must(writer.Exec(`UPDATE plugin_configs SET config = '[]', revision = revision + 1 WHERE plugin_id = 'checks_0'`))
+	if err := db.QueryRow(`PRAGMA integrity_check`).Scan(&result); err != nil || result == "ok" {
+		t.Errorf("integrity_check says %q, %v of a config that is an array", result, err)
 	}
 }
