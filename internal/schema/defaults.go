@@ -26,9 +26,17 @@ func (s *Schema) prepareDefaults(r *reader, c *jsonschema.Compiler) (err error) 
 			return compileError(err)
 		}
 		n.steps = all.of(n, true)
+		if n.def != nil && n.def.Kind < jsontext.Array && n.steps <= maxAskedSteps && sizeOf(n.def, 1) <= 1 && !hasHugeNumber(n.def) {
+			if n.asked = misfits; run(n.sub, n.def) == nil {
+				n.asked = fits
+			}
+		}
 	}
 	return nil
 }
+
+// maxAskedSteps is how costly a schema may be whose default is checked once and for all.
+const maxAskedSteps = 100
 
 // WithDefaults returns a tree of its own: config laid over the defaults of the schema, as far as they apply whatever the config
 // says: in properties, in what they refer to, in allOf, and in items that are there. What config has stays as it is, null
@@ -136,6 +144,12 @@ func (f *filler) absent(nodes []*node, within *path) *jsontext.Value {
 	all := expand(nodes, certain, &f.budget)
 	for _, n := range all {
 		if n.def == nil || within.has(n) {
+			continue
+		}
+		if n.asked != unasked && len(nodes) == 1 && nodes[0] == n {
+			if n.asked == fits {
+				return n.def.Clone()
+			}
 			continue
 		}
 		if filled := f.fill(n.def, all, within); f.valid(filled, nodes) {
