@@ -14,7 +14,8 @@
 //	pluginregistry_migrations                                                      goose's table
 //
 // config is text, JSON; times are RFC 3339 in UTC. A deleted config keeps its row, with configured = 0 and config NULL. Revisions
-// are counted for each plugin ID, deletions too, so that one never comes twice. Nothing needs an SQLite newer than 3.40.
+// are counted for each plugin ID, deletions too, so that one never comes twice. Nothing needs an SQLite newer than 3.40. The CHECKs
+// and triggers of the tables are for edits by hand: what the store itself writes it has checked before.
 //
 // # Durability
 //
