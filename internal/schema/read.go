@@ -101,7 +101,7 @@ func (r *reader) object(n *node, v *jsontext.Value) error {
 		case "format":
 			n.secret = n.secret || m.Value.Kind == jsontext.String && strings.EqualFold(m.Value.Text, "password")
 		case "default":
-			n.def = m.Value
+			n.def = m.Value.Clone() // lest it keep the whole document in memory
 		}
 		kw, ok := keywords[m.Name]
 		if !ok || kw.since == 0 || !kw.in(r.draft) && !used(kw, m) {
