@@ -168,7 +168,8 @@ func (r *Registry) examine(ctx context.Context, c *category, infos []Info, faile
 			break // the caller gives up, too
 		}
 		info := &infos[i]
-		if err := checkName(c.name, info.Name); err != nil {
+		id := c.name + "_" + info.Name
+		if err := checkName(id, info.Name); err != nil {
 			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %d: %w", i+1, err))
 			continue
 		}
@@ -177,14 +178,13 @@ func (r *Registry) examine(ctx context.Context, c *category, infos []Info, faile
 			continue
 		}
 		seen[info.Name] = struct{}{}
-		all = append(all, describe(ctx, c, info, schemas))
+		all = append(all, describe(ctx, c, id, info, schemas))
 	}
 	return all
 }
 
-// describe makes the metadata of one plugin.
-func describe(ctx context.Context, c *category, info *Info, schemas interner) found {
-	id := c.name + "_" + info.Name
+// describe makes the metadata of one plugin. Its name is a part of its ID, so that both take the memory of one.
+func describe(ctx context.Context, c *category, id string, info *Info, schemas interner) found {
 	name := id[len(c.name)+1:]
 	f := found{id: id, plugin: Plugin{
 		Category: c.name, Name: name, Title: name, Description: info.Description, Version: info.Version,
@@ -289,11 +289,11 @@ func checkCategory(category string) error {
 	return nil
 }
 
-func checkName(category, name string) error {
+func checkName(id, name string) error {
 	if name == "" {
 		return fmt.Errorf("%w: a plugin needs a name", store.ErrInvalidID)
 	}
-	if err := store.CheckID(category + "_" + name); err != nil {
+	if err := store.CheckID(id); err != nil {
 		if len(name) > 64 {
 			name = name[:64] + "…"
 		}

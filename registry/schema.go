@@ -108,22 +108,16 @@ func (in interner) intern(raw json.RawMessage) interned {
 	return in.found[hash]
 }
 
-// keep counts a plugin that has s, which may be nil. The caller holds r.mu.
+// keep counts a plugin that has s. The caller holds r.mu.
 func (r *Registry) keep(s *schemaState) {
-	if s == nil {
-		return
-	}
 	s.users++
 	if r.schemas[s.hash] == nil {
 		r.schemas[s.hash] = s
 	}
 }
 
-// release forgets s, which may be nil, when no plugin has it any more. The caller holds r.mu.
+// release forgets s when no plugin has it any more. The caller holds r.mu.
 func (r *Registry) release(s *schemaState) {
-	if s == nil {
-		return
-	}
 	s.users--
 	if s.users == 0 && r.schemas[s.hash] == s {
 		delete(r.schemas, s.hash)
@@ -153,10 +147,9 @@ func readSchema(raw json.RawMessage) (s *schemaState, said texts) {
 // use returns the compiled schema.
 func (r *Registry) use(s *schemaState, id string) *schema.Schema {
 	s.once.Do(func() {
-		used := &usedSchema{compiled: schema.Compile(s.raw)}
-		if used.fault = s.unusable(); used.fault != nil {
-			used.unusable = true
-		} else {
+		err := s.unusable()
+		used := &usedSchema{compiled: schema.Compile(s.raw), unusable: err != nil, fault: err}
+		if err == nil {
 			used.fault = used.compiled.Err()
 		}
 		s.used.Store(used)

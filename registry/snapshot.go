@@ -31,7 +31,7 @@ type category struct {
 
 	plugins []Plugin // in the order they were discovered; Configured is in flags
 	flags   []atomic.Bool
-	schemas []*schemaState // of each plugin; nil where there is no schema
+	schemas []*schemaState // of each plugin
 	sharing bool           // a plugin has resources that must be cloned
 }
 
@@ -56,7 +56,7 @@ func (r *Registry) finish(c *category, n int, p *Plugin) {
 
 // note returns what compiling has found wrong with a schema that looked well, or nil.
 func (r *Registry) note(c *category, n int) error {
-	if !r.schemaNotes.Load() || c.plugins[n].SchemaErr != nil || c.schemas[n] == nil {
+	if !r.schemaNotes.Load() || c.plugins[n].SchemaErr != nil {
 		return nil
 	}
 	return c.schemas[n].note()

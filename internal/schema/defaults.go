@@ -26,17 +26,16 @@ func (s *Schema) prepareDefaults(r *reader, c *jsonschema.Compiler) (err error) 
 			return compileError(err)
 		}
 		n.steps = all.of(n, true)
-		if n.def != nil && n.def.Kind < jsontext.Array && n.steps <= maxAskedSteps && sizeOf(n.def, 1) <= 1 && !hasHugeNumber(n.def) {
-			if n.asked = misfits; run(n.sub, n.def) == nil {
-				n.asked = fits
-			}
+		if n.def != nil && n.def.Kind < jsontext.Array && n.steps <= maxStepsAhead {
+			ahead := filler{budget: maxStepsAhead}
+			n.fits = ahead.valid(n.def, []*node{n})
 		}
 	}
 	return nil
 }
 
-// maxAskedSteps is how costly a schema may be whose default is checked once and for all.
-const maxAskedSteps = 100
+// maxStepsAhead is how many steps it may take to check a default once and for all; one that takes more is checked when it is needed.
+const maxStepsAhead = 100
 
 // WithDefaults returns a tree of its own: config laid over the defaults of the schema, as far as they apply whatever the config
 // says: in properties, in what they refer to, in allOf, and in items that are there. What config has stays as it is, null
@@ -146,11 +145,8 @@ func (f *filler) absent(nodes []*node, within *path) *jsontext.Value {
 		if n.def == nil || within.has(n) {
 			continue
 		}
-		if n.asked != unasked && len(nodes) == 1 && nodes[0] == n {
-			if n.asked == fits {
-				return n.def.Clone()
-			}
-			continue
+		if n.fits && len(nodes) == 1 && nodes[0] == n {
+			return n.def.Clone()
 		}
 		if filled := f.fill(n.def, all, within); f.valid(filled, nodes) {
 			return filled

@@ -40,7 +40,7 @@ type node struct {
 	homed bool               // home is set
 	sub   *jsonschema.Schema // the validator of this node alone, where defaults need it
 	steps int                // as cost says of it, where there is a sub
-	asked verdict            // whether sub allows def, where that was asked beforehand
+	fits  bool               // def is neither an object nor an array, and sub was found to allow it
 }
 
 // finish lets go of what only Compile needs.
@@ -96,15 +96,6 @@ type scope byte
 const (
 	certain  scope = iota // only what applies whatever the value is: $ref and allOf
 	possible              // every branch as well
-)
-
-// verdict is what is known of a default that is neither an object nor an array, to which nothing is ever added.
-type verdict byte
-
-const (
-	unasked verdict = iota
-	fits
-	misfits
 )
 
 // steps is the budget of a walk.

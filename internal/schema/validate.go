@@ -24,9 +24,6 @@ type Issue struct {
 //
 // It must not be called where the schema is not Usable: nothing is valid then.
 func (s *Schema) Validate(config []byte) []Issue {
-	if s.compiled == nil {
-		return []Issue{{Message: cannotCheck}}
-	}
 	v, err := jsontext.Parse(config)
 	if err != nil {
 		e, _ := errors.AsType[*jsontext.Error](err)
@@ -38,12 +35,10 @@ func (s *Schema) Validate(config []byte) []Issue {
 // ValidateValue is Validate for a config that was read already.
 func (s *Schema) ValidateValue(config *jsontext.Value) []Issue {
 	if s.compiled == nil {
-		return []Issue{{Message: cannotCheck}}
+		return []Issue{{Message: "it cannot be checked, because the schema cannot be used"}}
 	}
 	return s.withoutEchoes(s.validate(config))
 }
-
-const cannotCheck = "it cannot be checked, because the schema cannot be used"
 
 // maxEchoes is how many issues are looked through for echoes.
 const maxEchoes = 1000

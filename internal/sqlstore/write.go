@@ -398,16 +398,18 @@ func (s *Store) apply(ctx context.Context, stmts writing, req *request) error {
 // guess; or, in a statement that is its own transaction, another process has changed the row in between. Then it is tried again.
 func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Time, now string) error {
 	for {
+		from := p.number // the revision to save over, 0 if it is not known
+		if p.match == store.Any {
+			from = s.guesses[p.id]
+		}
 		var err error
-		switch guess := s.guesses[p.id]; {
+		switch {
 		case p.config == "":
 			p.revision, err = returned(ctx, stmts.remove, p.id, p.match == store.Any, p.number, now)
 		case p.match == store.Absent:
 			p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
-		case p.match != store.Any:
-			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, p.number)
-		case guess != 0:
-			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, guess)
+		case p.match != store.Any || from != 0:
+			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, from)
 		default:
 			p.revision, err = returned(ctx, stmts.update, p.id, p.config, now)
 			if p.revision == 0 && err == nil {
@@ -419,7 +421,11 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 		}
 		if p.revision != 0 {
 			p.at = at
-			s.guesses.set(p.id, p.revision)
+			if p.config == "" {
+				delete(s.guesses, p.id)
+			} else {
+				s.guesses.set(p.id, p.revision)
+			}
 			return nil
 		}
 		rec, err := s.read(ctx, stmts.current, p.id)
@@ -429,9 +435,10 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 		if err := store.Match(p.match, rec.Revision); err != nil {
 			return err
 		}
-		s.guesses.set(p.id, numberOf(rec.Revision))
+		there := numberOf(rec.Revision)
+		s.guesses.set(p.id, there)
 		if string(rec.Config) == p.config {
-			p.revision, p.at = numberOf(rec.Revision), rec.UpdatedAt
+			p.revision, p.at = there, rec.UpdatedAt
 			return nil
 		}
 	}

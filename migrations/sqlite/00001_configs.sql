@@ -82,8 +82,8 @@ END;
 
 -- +goose StatementBegin
 CREATE TRIGGER plugin_configs_update AFTER UPDATE OF plugin_id, config, configured, revision ON plugin_configs
-WHEN NEW.revision <= OLD.revision AND (NEW.config IS NOT OLD.config OR NEW.configured <> OLD.configured OR NEW.revision <> OLD.revision)
-  OR NEW.plugin_id <> OLD.plugin_id
+WHEN NEW.plugin_id <> OLD.plugin_id OR NEW.revision < OLD.revision
+  OR NEW.revision = OLD.revision AND (NEW.config IS NOT OLD.config OR NEW.configured <> OLD.configured)
 BEGIN
     SELECT RAISE(ROLLBACK, 'plugin_id stays and revision only grows: insert the config under its new plugin_id and delete the old one')
     WHERE NEW.plugin_id <> OLD.plugin_id OR NEW.revision < OLD.revision;
