@@ -76,8 +76,8 @@ func (r *Registry) SaveConfig(ctx context.Context, id string, config any, opts .
 		return store.Record{}, err
 	}
 	match := matchOf(opts)
-	for {
-		p, err := r.prepare(ctx, id, text, match)
+	for look := false; ; look = true {
+		p, err := r.prepare(ctx, id, text, match, look)
 		if err != nil {
 			return store.Record{}, err
 		}
@@ -85,7 +85,7 @@ func (r *Registry) SaveConfig(ctx context.Context, id string, config any, opts .
 		rec, err := r.st.Put(ctx, id, p.sealed, p.match)
 		r.land(ctx, id, f, true, err)
 		if err != nil && p.match != match && errors.Is(err, store.ErrConflict) {
-			continue // it relied on the stored secrets, and they were not the last
+			continue // it relied on what was stored, and that has changed; or it must look at it
 		}
 		if err != nil {
 			return store.Record{}, err
@@ -139,7 +139,7 @@ func (r *Registry) UpdateConfig(ctx context.Context, id string, edit func(store.
 // errors.ErrUnsupported; the stores of this module are.
 func (r *Registry) SaveConfigs(ctx context.Context, configs map[string]any) ([]store.Record, error) {
 	ids := slices.Sorted(maps.Keys(configs))
-	for {
+	for look := false; ; look = true {
 		puts := make([]store.Put, 0, len(ids))
 		plain := make([]json.RawMessage, 0, len(ids))
 		relied := false
@@ -148,7 +148,7 @@ func (r *Registry) SaveConfigs(ctx context.Context, configs map[string]any) ([]s
 			text, err := encode(id, configs[id])
 			var p prepared
 			if err == nil {
-				p, err = r.prepare(ctx, id, text, store.Any)
+				p, err = r.prepare(ctx, id, text, store.Any, look)
 			}
 			if err != nil {
 				errs = append(errs, err)
@@ -194,11 +194,11 @@ type prepared struct {
 	match  store.Revision  // what it may be saved over
 }
 
-// prepare validates a config and seals its secrets.
-func (r *Registry) prepare(ctx context.Context, id string, text json.RawMessage, match store.Revision) (prepared, error) {
+// prepare validates a config and seals its secrets. look is for the second time: what made the first a conflict is then looked at.
+func (r *Registry) prepare(ctx context.Context, id string, text json.RawMessage, match store.Revision, look bool) (prepared, error) {
 	p := prepared{plain: text, sealed: text, match: match}
 	s := r.schemaState(id)
-	found, err := r.openSecrets(ctx, id, s, &p)
+	found, err := r.openSecrets(ctx, id, s, &p, look)
 	if err != nil {
 		return p, err
 	}

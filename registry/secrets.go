@@ -231,18 +231,21 @@ type secrets struct {
 
 // openSecrets finds the secret values of a config that is to be saved: those of secret fields, and those that are given sealed. Redacted
 // becomes the value that is stored, and a value that is sealed what it holds, so that p.plain is the config as it is meant.
-func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaState, p *prepared) (*secrets, error) {
+func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaState, p *prepared, look bool) (*secrets, error) {
 	s, err := r.secretSchema(id, state)
 	if err != nil {
 		return nil, err
 	}
-	if state == nil || state.unusable() != nil {
-		if err := r.refuseUnsealing(ctx, id, state); err != nil {
+	redacted := bytes.Contains(p.plain, []byte(`"`+Redacted+`"`))
+	none := (s == nil || !s.HasSecrets()) && !mayHoldSealed(p.plain) && !redacted
+	if (state == nil || state.unusable() != nil) && !r.plaintext {
+		if none && !look && p.match == store.Any {
+			p.match = store.AnyWithout(sealedName)
+		} else if err := r.refuseUnsealing(ctx, id, state, p); err != nil {
 			return nil, err
 		}
 	}
-	redacted := bytes.Contains(p.plain, []byte(`"`+Redacted+`"`))
-	if (s == nil || !s.HasSecrets()) && !mayHoldSealed(p.plain) && !redacted {
+	if none {
 		return &secrets{}, nil
 	}
 	config, err := jsontext.Parse(p.plain)
@@ -270,14 +273,22 @@ func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaStat
 }
 
 // refuseUnsealing is an error if the config stored for a plugin without a schema has sealed values: nothing would then tell which values
-// of the next one to seal.
-func (r *Registry) refuseUnsealing(ctx context.Context, id string, state *schemaState) error {
-	if r.plaintext {
+// of the next one to seal. Else p can be saved over that config only.
+func (r *Registry) refuseUnsealing(ctx context.Context, id string, state *schemaState, p *prepared) error {
+	rec, err := r.st.Get(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrCorrupt): // as good as none
 		return nil
-	}
-	rec, err := r.stored(ctx, id)
-	if err != nil || !mayHoldSealed(rec.Config) {
+	case errors.Is(err, store.ErrNotFound):
+		rec = nothing(id)
+	case err != nil:
 		return err
+	}
+	if p.match == store.Any {
+		p.match = rec.Revision
+	}
+	if !mayHoldSealed(rec.Config) {
+		return nil
 	}
 	config, err := jsontext.Parse(rec.Config)
 	if err != nil {

@@ -796,3 +796,73 @@ func searchFiles(t *testing.T, when, dir string, secrets ...string) {
 		t.Fatalf("%s: searched %d files: %v", when, files, err)
 	}
 }
+
+// TestLookingInTheSameStep: a save where no schema tells secrets does not load what it writes over; the store looks, in the same step.
+// A store that cannot look answers ErrConflict, and then the config is loaded.
+func TestLookingInTheSameStep(t *testing.T) {
+	keys := registry.WithSecrets(ring(t, 1))
+	const config = `{"key":"hunter2","host":"a"}`
+	for name, c := range map[string]struct {
+		wrap  func(store.Store) store.Store
+		calls int32 // of a save
+	}{
+		"that looks":       {func(s store.Store) store.Store { return s }, 1},
+		"that cannot look": {func(s store.Store) store.Store { return onlyRevisions{s} }, 3},
+	} {
+		t.Run("a store "+name, func(t *testing.T) {
+			st := memory.New()
+			spy := &spyStore{Store: c.wrap(st)}
+			reg := registry.New(spy, keys)
+			for n := range 3 { // the first where there is none
+				save(t, reg, "c_p", map[string]any{"n": n})
+				if calls := spy.calls.Swap(0); calls != c.calls {
+					t.Errorf("a save made %d calls, want %d", calls, c.calls)
+				}
+			}
+			save(t, registryLike(t, st, keySchema, keys), "c_p", json.RawMessage(config))
+			was := stored(t, st, "c_p")
+			if _, err := reg.SaveConfig(t.Context(), "c_p", map[string]any{"n": 4}); !errors.Is(err, registry.ErrUnknownPlugin) {
+				t.Errorf("saved over sealed secrets: %v", err)
+			}
+			if got := stored(t, st, "c_p"); got != was {
+				t.Errorf("stored is %s", got)
+			}
+			// The name alone is no secret.
+			save(t, registry.New(st, registry.WithPlaintextSecrets()), "c_p", json.RawMessage(`{"$secret":"a","b":"$secret"}`))
+			save(t, reg, "c_p", map[string]any{"n": 5})
+		})
+	}
+}
+
+// onlyRevisions is a store that knows no match but Any, Absent and revisions.
+type onlyRevisions struct{ store.Store }
+
+func (s onlyRevisions) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
+	if match.Without() != "" {
+		match = "no such revision"
+	}
+	return s.Store.Put(ctx, id, config, match)
+}
+
+// TestSealedMeanwhile: a secret that another process seals between looking and writing is not overwritten.
+func TestSealedMeanwhile(t *testing.T) {
+	keys := registry.WithSecrets(ring(t, 1))
+	st := memory.New()
+	spy := &spyStore{Store: onlyRevisions{st}}
+	reg := registry.New(spy, keys)
+	save(t, reg, "c_p", map[string]any{"n": 1})
+	other := registryLike(t, st, keySchema, keys)
+	done := false
+	spy.afterGet = func() {
+		if !done {
+			done = true
+			save(t, other, "c_p", json.RawMessage(`{"key":"hunter2"}`))
+		}
+	}
+	if _, err := reg.SaveConfig(t.Context(), "c_p", map[string]any{"n": 2}); !errors.Is(err, registry.ErrUnknownPlugin) {
+		t.Errorf("saved over a secret sealed meanwhile: %v", err)
+	}
+	if !done {
+		t.Error("it was not loaded")
+	}
+}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,6 +72,8 @@ func (e *ConflictError) Error() string {
 	want := fmt.Sprintf("revision %q was expected", string(e.Want))
 	if e.Want == Absent {
 		want = "none was expected"
+	} else if word := e.Want.Without(); word != "" {
+		want = fmt.Sprintf("one without %q was expected", word)
 	}
 	return fmt.Sprintf("%v: %s, %s; load it again and redo the change", ErrConflict, is, want)
 }
@@ -78,10 +81,14 @@ func (e *ConflictError) Error() string {
 // Is makes errors.Is(err, ErrConflict) true.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// Match decides on a write: it returns nil if match agrees with the current revision (Absent where there is none), else a
-// *ConflictError. It is here so that every store decides alike.
-func Match(match, current Revision) error {
+// Match decides on a write: it returns nil if match agrees with what is there, else a *ConflictError. current is its revision, Absent
+// where there is nothing, and config its canonical text, nil where there is none or it cannot be read. It is here so that every store
+// decides alike.
+func Match(match, current Revision, config json.RawMessage) error {
 	if match == Any || match == current {
+		return nil
+	}
+	if word := match.Without(); word != "" && !bytes.Contains(config, []byte(word)) {
 		return nil
 	}
 	return &ConflictError{Want: match, Current: current}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -16,9 +17,30 @@ type Revision string
 const (
 	// Absent is the revision of a config that is not there. As a match it means: only if there is none.
 	Absent Revision = ""
-	// Any as a match means: whatever is there. No config ever has it as its revision.
+	// Any as a match means: whatever is there. No config has a revision that begins with it.
 	Any Revision = "*"
 )
+
+// AnyWithout returns the match that means: whatever is there, unless word stands somewhere in its canonical text, which is
+// ErrConflict. A config that cannot be read counts as one without. word is made of ASCII letters, digits, "_" and "$"; else the match
+// agrees with nothing.
+func AnyWithout(word string) Revision {
+	if word == "" {
+		return Any + " " // not Any
+	}
+	return Any + Revision(word)
+}
+
+const wordCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$"
+
+// Without returns the word that an AnyWithout was made of, or "" if r is none.
+func (r Revision) Without() string {
+	word, ok := strings.CutPrefix(string(r), string(Any))
+	if !ok || strings.Trim(word, wordCharacters) != "" {
+		return ""
+	}
+	return word
+}
 
 // Record is one plugin's config as a store has it.
 //

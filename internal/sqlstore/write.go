@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,24 +29,28 @@ SET config = excluded.config, configured = 1, revision = revision + 1, updated_a
 WHERE configured = 0
 RETURNING revision`
 
-	// updateSQL saves a config over whatever there is. It is apart from insertSQL because an UPDATE that sets configured, too, writes the
+	// updateSQL saves a config over whatever there is, if ?4 is not in it. It is apart from insertSQL because an UPDATE that sets configured, too, writes the
 	// index of what is configured anew.
 	updateSQL = `
 UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?3
-WHERE plugin_id = ?1 AND configured = 1 AND config IS NOT ?2
+WHERE plugin_id = ?1 AND configured = 1 AND config IS NOT ?2 AND ` + without4 + `
 RETURNING revision`
 
-	// replaceSQL saves a config over the one of revision ?4. It need not return the new revision, which costs a save that shares its
+	// replaceSQL saves a config over the one of revision ?4, if ?5 is not in it. It need not return the new revision, which costs a save that shares its
 	// commit a sixth.
 	replaceSQL = `
 UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = ?4 + 1, updated_at = ?3
-WHERE plugin_id = ?1 AND configured = 1 AND revision = ?4 AND config IS NOT ?2`
+WHERE plugin_id = ?1 AND configured = 1 AND revision = ?4 AND config IS NOT ?2 AND ` + without5
 
 	// removeSQL deletes whatever is there (?2 = 1) or the config of revision ?3.
 	removeSQL = `
 UPDATE OR ROLLBACK plugin_configs SET config = NULL, configured = 0, revision = revision + 1, updated_at = ?4
 WHERE plugin_id = ?1 AND configured = 1 AND (?2 OR revision = ?3)
 RETURNING revision`
+
+	// without4 and without5 tell that a word is not in a config, "" in none. Only an escape can hide it, and a config with one is looked at.
+	without4 = `(?4 = '' OR instr(config, ?4) = 0 AND instr(config, '\u') = 0)`
+	without5 = `(?5 = '' OR instr(config, ?5) = 0 AND instr(config, '\u') = 0)`
 )
 
 // writing are the statements of the writer.
@@ -394,24 +399,33 @@ func (s *Store) apply(ctx context.Context, stmts writing, req *request) error {
 	return nil
 }
 
-// applyPut saves or deletes one config. A statement that changes no row is asked about: it may be a conflict, nothing to do, or a wrong
-// guess; or, in a statement that is its own transaction, another process has changed the row in between. Then it is tried again.
+// applyPut saves or deletes one config. A statement that changes no row is asked about: it may be a conflict, nothing to do, a wrong
+// guess, or a config that must be looked at; or, in a statement that is its own transaction, another process has changed the row in
+// between. Then it is tried again.
 func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Time, now string) error {
+	word := p.match.Without()
+	whatever := p.match == store.Any || word != ""
+	over := seen{revision: p.number}
 	for {
-		from := p.number // the revision to save over, 0 if it is not known
-		if p.match == store.Any {
-			from = s.guesses[p.id]
+		if whatever && over.revision == 0 {
+			over = s.guesses[p.id]
+		}
+		ask := word // "" if the config to save over is known to be without it
+		if over.revision != 0 && over.without == word {
+			ask = ""
 		}
 		var err error
 		switch {
+		case p.config == "" && ask != "":
+			// must be looked at
 		case p.config == "":
-			p.revision, err = returned(ctx, stmts.remove, p.id, p.match == store.Any, p.number, now)
+			p.revision, err = returned(ctx, stmts.remove, p.id, p.match == store.Any, over.revision, now)
 		case p.match == store.Absent:
 			p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
-		case p.match != store.Any || from != 0:
-			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, from)
+		case !whatever || over.revision != 0:
+			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, over.revision, ask)
 		default:
-			p.revision, err = returned(ctx, stmts.update, p.id, p.config, now)
+			p.revision, err = returned(ctx, stmts.update, p.id, p.config, now, ask)
 			if p.revision == 0 && err == nil {
 				p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
 			}
@@ -421,47 +435,67 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 		}
 		if p.revision != 0 {
 			p.at = at
-			if p.config == "" {
-				delete(s.guesses, p.id)
-			} else {
-				s.guesses.set(p.id, p.revision)
-			}
+			s.guesses.saved(p, word)
 			return nil
 		}
 		rec, err := s.read(ctx, stmts.current, p.id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) && (word == "" || !errors.Is(err, store.ErrCorrupt)) {
 			return err
 		}
-		if err := store.Match(p.match, rec.Revision); err != nil {
+		var text json.RawMessage
+		if word != "" {
+			text, _ = readable(rec.Config)
+		}
+		over = seen{revision: numberOf(rec.Revision)}
+		s.guesses.set(p.id, over)
+		if err := store.Match(p.match, rec.Revision, text); err != nil {
 			return err
 		}
-		there := numberOf(rec.Revision)
-		s.guesses.set(p.id, there)
+		over.without = word
 		if string(rec.Config) == p.config {
-			p.revision, p.at = there, rec.UpdatedAt
+			p.revision, p.at = over.revision, rec.UpdatedAt
 			return nil
 		}
 	}
 }
 
-// guesses are the revisions that configs were last seen at, by plugin ID, for saves over whatever there is. A wrong one does no harm.
-type guesses map[string]int64
+// seen is what is known of a config: its revision, and a word that does not stand in it.
+type seen struct {
+	revision int64
+	without  string
+}
+
+// guesses are how configs were last seen, by plugin ID, for saves over whatever there is. A wrong one does no harm, as it is asked about in
+// the same step.
+type guesses map[string]seen
 
 const maxGuesses = 1 << 14 // some megabytes
 
-func (g guesses) set(id string, revision int64) {
+func (g guesses) set(id string, as seen) {
 	if _, known := g[id]; !known && len(g) >= maxGuesses {
 		clear(g)
 	}
-	g[id] = revision
+	g[id] = as
+}
+
+// saved notes what p has done. word is that of its match.
+func (g guesses) saved(p *put, word string) {
+	if p.config == "" {
+		delete(g, p.id)
+		return
+	}
+	if strings.Contains(p.config, word) {
+		word = ""
+	}
+	g.set(p.id, seen{p.revision, word})
 }
 
 // timeFormat is RFC 3339 as SQLite's strftime writes it in the triggers.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// replaced runs replaceSQL and returns the new revision, or 0 if the row is not at revision.
-func replaced(ctx context.Context, stmt *sqlx.Stmt, id, config, now string, revision int64) (int64, error) {
-	res, err := stmt.ExecContext(ctx, id, config, now, revision)
+// replaced runs replaceSQL and returns the new revision, or 0 if the row is not at revision, or not without the word.
+func replaced(ctx context.Context, stmt *sqlx.Stmt, id, config, now string, revision int64, without string) (int64, error) {
+	res, err := stmt.ExecContext(ctx, id, config, now, revision, without)
 	if err != nil {
 		return 0, err
 	}

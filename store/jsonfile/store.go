@@ -230,7 +230,7 @@ func (s *Store) put(ctx context.Context, id string, config json.RawMessage, matc
 		if err != nil {
 			return err
 		}
-		if err := store.Match(match, f.revision); err != nil {
+		if err := store.Match(match, f.revision, f.config); err != nil {
 			return err
 		}
 		if f.holds(canonical) {
@@ -271,7 +271,7 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 		if err != nil {
 			return err
 		}
-		if err := store.Match(match, f.revision); err != nil {
+		if err := store.Match(match, f.revision, f.config); err != nil {
 			return err
 		}
 		if f.revision == store.Absent {

@@ -71,7 +71,7 @@ func (s *Store) put(ctx context.Context, op string, puts []store.Put) ([]store.R
 	defer s.mu.Unlock()
 	for _, p := range puts {
 		v, _ := s.current(p.ID)
-		if err := store.Match(p.Match, v.Revision); err != nil {
+		if err := store.Match(p.Match, v.Revision, v.Config); err != nil {
 			return nil, &store.Error{Op: op, ID: p.ID, Err: err}
 		}
 	}
@@ -94,7 +94,7 @@ func (s *Store) Delete(ctx context.Context, id string, match store.Revision) err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.current(id)
-	if err := store.Match(match, v.Revision); err != nil {
+	if err := store.Match(match, v.Revision, v.Config); err != nil {
 		return &store.Error{Op: "delete", ID: id, Err: err}
 	}
 	if ok {

@@ -255,6 +255,16 @@ func TestDamagedRow(t *testing.T) {
 				t.Error(err)
 			}
 			put(t, s, "d", `{"new":true}`)
+			exec1(t, other, `UPDATE plugin_configs SET config = '{"key":"hunter3"' WHERE plugin_id IN ('b', 'd')`)
+			if _, err := s.Put(t.Context(), "b", json.RawMessage(`{"new":true}`), store.AnyWithout("key")); err != nil {
+				t.Error(err)
+			}
+			if err := s.Delete(t.Context(), "d", store.AnyWithout("key")); err != nil {
+				t.Error(err)
+			}
+			if ids := must(s.Configured(t.Context())); !slices.Equal(ids, []string{"a", "b"}) {
+				t.Errorf("configured: %q", ids)
+			}
 			wantConfig(t, s, "b", `{"new":true}`)
 			var kept int
 			if err := other.QueryRow(`SELECT count(*) FROM plugin_config_damaged WHERE config = '{"key":"hunter2"' AND plugin_id IN ('b', 'c')`).Scan(&kept); err != nil || kept != 2 {
@@ -272,6 +282,50 @@ func TestDamagedRow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAnyWithoutByOthers: what another connection has written since is looked at, however it is written.
+func TestAnyWithoutByOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path)
+	other := raw(t, path)
+	match := store.AnyWithout("$word")
+	try := func(config string) error {
+		_, err := s.Put(t.Context(), "a", json.RawMessage(config), match)
+		return err
+	}
+	n := 0
+	for _, text := range []string{`{"$word":1}`, ` { "$word" : 1 }`, `{"\u0024word":1}`, `{"a":[{"\u0024\u0077ord":1}]}`} {
+		for range 2 { // the second time the store knows the row
+			n++
+			if err := try(fmt.Sprintf(`{"n":%d}`, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec1(t, other, `UPDATE plugin_configs SET config = ?`, text)
+		for range 2 {
+			if err := try(`{}`); !errors.Is(err, store.ErrConflict) {
+				t.Errorf("saved over %s: %v", text, err)
+			}
+		}
+		if err := s.Delete(t.Context(), "a", match); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("deleted %s: %v", text, err)
+		}
+		exec1(t, other, `UPDATE plugin_configs SET config = '{"line":"\u0041"}'`)
+		if err := try(fmt.Sprintf(`{"m":%d}`, n)); err != nil {
+			t.Errorf("not saved over an escape that hides nothing: %v", err)
+		}
+		exec1(t, other, `DELETE FROM plugin_configs`)
+	}
+	// What this store has saved itself may have the word.
+	for _, config := range []string{`{"n":0}`, `{"$word":2}`} {
+		if err := try(config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := try(`{}`); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("saved over what it had saved: %v", err)
 	}
 }
 

@@ -26,6 +26,7 @@ var broken = map[string]struct {
 	"shares the bytes it is given":      {func() store.Store { return &sharing{Store: memory.New(), m: map[string]json.RawMessage{}} }, "own_bytes"},
 	"reads what is gone as empty":       {func() store.Store { return emptyForNothing{memory.New()} }, "get_nothing"},
 	"ignores match":                     {func() store.Store { return ignoringMatch{memory.New()} }, "match"},
+	"takes AnyWithout for Any":          {func() store.Store { return ignoringWord{memory.New()} }, "match_without_a_word"},
 	"decides before it writes":          {func() store.Store { return &deciding{Store: memory.New()} }, "compare_and_swap"},
 	"takes what is no config":           {func() store.Store { return lenient{memory.New()} }, "refused_configs"},
 	"rounds numbers":                    {func() store.Store { return rounding{memory.New()} }, "as_saved"},
@@ -100,6 +101,15 @@ func (s ignoringMatch) Put(ctx context.Context, id string, config json.RawMessag
 	return s.Store.Put(ctx, id, config, store.Any)
 }
 
+type ignoringWord struct{ store.Store }
+
+func (s ignoringWord) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
+	if match.Without() != "" {
+		match = store.Any
+	}
+	return s.Store.Put(ctx, id, config, match)
+}
+
 type deciding struct{ store.Store }
 
 func (s *deciding) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
@@ -107,7 +117,7 @@ func (s *deciding) Put(ctx context.Context, id string, config json.RawMessage, m
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return store.Record{}, err
 	}
-	if err := store.Match(match, rec.Revision); err != nil {
+	if err := store.Match(match, rec.Revision, rec.Config); err != nil {
 		return store.Record{}, &store.Error{Op: "put", ID: id, Err: err}
 	}
 	for range 100 { // let others come between deciding and writing

@@ -54,6 +54,7 @@ var cases = []testCase{
 	{"large configs", "A config of some megabytes and of 512 levels is kept.", testLargeConfigs},
 	{"delete", "Delete removes the config and the configured flag; deleting nothing is no error.", testDelete},
 	{"match", "A write happens only if its match agrees with what is there; else ErrConflict tells the current revision.", testMatch},
+	{"match without a word", "With match AnyWithout a config is written over unless the word stands in it.", testAnyWithout},
 	{"unchanged", "Saving exactly what is stored writes nothing and keeps revision and time.", testUnchanged},
 	{"revisions", "A revision never comes twice for one ID with another config, not after deleting either.", testRevisions},
 	{"configured", "Configured lists the IDs that have a config, sorted by code point.", testConfigured},
@@ -321,6 +322,44 @@ func testMatch(t *testing.T, s store.Store) {
 	put(t, s, id, `{"n":4}`, third.Revision)
 	put(t, s, id, `{"n":5}`, store.Any)
 	wantConfig(t, s, id, `{"n":5}`)
+}
+
+func testAnyWithout(t *testing.T, s store.Store) {
+	match := store.AnyWithout("$word")
+	save := func(id, config string) error {
+		_, err := s.Put(t.Context(), id, json.RawMessage(config), match)
+		return err
+	}
+	put(t, s, id, `{"n":1}`, match)
+	put(t, s, id, `{"n":2,"word":1}`, match)
+	put(t, s, id, `{"line":"a\u0001b"}`, match)
+	put(t, s, id, `{"n":3}`, match)
+	del(t, s, id, match)
+	wantNone(t, s, id)
+	del(t, s, id, match)
+	put(t, s, id, `{"n":4}`, match)
+	wantConfig(t, s, id, `{"n":4}`)
+
+	const held = `{"a":{"$word":[1]}}`
+	rec := put(t, s, id, ` { "a" : { "\u0024word" : [1] } } `, store.Any)
+	put(t, s, "other", `{}`, match)
+	wantConflict(t, "Put over what has the word", save(id, `{"n":5}`), rec.Revision)
+	wantConflict(t, "Put of what is there, with the word", save(id, held), rec.Revision)
+	wantConflict(t, "Delete of what has the word", s.Delete(t.Context(), id, match), rec.Revision)
+	if b, ok := s.(store.Batcher); ok {
+		_, err := b.PutAll(t.Context(), []store.Put{
+			{ID: "other", Config: json.RawMessage(`{"n":6}`), Match: match}, {ID: id, Config: json.RawMessage(`{"n":6}`), Match: match},
+		})
+		wantConflict(t, "PutAll over what has the word", err, rec.Revision)
+		wantConfig(t, s, "other", `{}`)
+	}
+	wantConfig(t, s, id, held)
+
+	for _, word := range []string{"", `a"b`, "a b", `a\b`, "ä"} {
+		match = store.AnyWithout(word)
+		wantConflict(t, fmt.Sprintf("Put without %q, which is no word", word), save(id, `{"n":7}`), rec.Revision)
+	}
+	wantConfig(t, s, id, held)
 }
 
 func testUnchanged(t *testing.T, s store.Store) {
