@@ -89,7 +89,7 @@ func (r Record) LogValue() slog.Value {
 //
 //   - An ID is any text that CheckID accepts; any other is ErrInvalidID. A store may refuse more, as a file name is short.
 //   - A config is what Canonical makes of it; what Canonical refuses is ErrInvalidConfig and changes nothing.
-//   - Deciding on match and writing are one step, for all goroutines and processes that share the store.
+//   - Deciding on match, as Match does, and writing are one step, for all goroutines and processes that share the store.
 //   - A write that returns nil is durable; a write that returns an error other than the context's has changed nothing.
 //   - A revision never comes twice for one ID with another config.
 //   - Config bytes are copied on the way in and on the way out.

@@ -201,6 +201,7 @@ func BenchmarkGet(b *testing.B) {
 
 // BenchmarkPut saves one of 1,000 configs. same-tables is the upsert by hand in the tables of the store, with their checks, triggers and
 // indexes: what is between it and store is what the library does, what is between it and by-hand is what the tables do.
+// full-history is the save of a plugin that has as many states as stay, so that the oldest goes.
 func BenchmarkPut(b *testing.B) {
 	dir := b.TempDir()
 	h := newByHand(b, filepath.Join(dir, "hand.db"))
@@ -213,6 +214,10 @@ func BenchmarkPut(b *testing.B) {
 	for _, s := range []*sqlite.Store{same, s, past} {
 		_ = must(s.PutAll(b.Context(), puts))
 	}
+	full := benchOpen(b, filepath.Join(dir, "full.db"), sqlite.WithHistory(50))
+	for range 51 {
+		_ = must(full.PutAll(b.Context(), benchPuts(ids, configs)))
+	}
 	inSame := newByHand(b, filepath.Join(dir, "same.db"))
 	inSame.put = must(inSame.db.Prepare(`INSERT INTO plugin_configs (plugin_id, config, revision) VALUES (?, ?, 1)
 ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config, revision = revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`))
@@ -221,6 +226,7 @@ ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config, revision = revis
 	t := sidebyside.Measure(31,
 		sidebyside.Side{Name: "store", N: n, Run: putting(b, s, ids, configs)},
 		sidebyside.Side{Name: "history", N: n, Run: putting(b, past, ids, configs)},
+		sidebyside.Side{Name: "full-history", N: n, Run: putting(b, full, ids, configs)},
 		sidebyside.Side{Name: "by-hand", N: n, Run: saving(b, h, ids, configs)},
 		sidebyside.Side{Name: "same-tables", N: n, Run: saving(b, inSame, ids, configs)},
 	)
@@ -228,6 +234,7 @@ ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config, revision = revis
 	b.ReportMetric(sidebyside.Median(t.Ratios("store", "same-tables")), "same-tables-to-store-ratio")
 	b.ReportMetric(sidebyside.Median(t["history"]), "history-ns")
 	b.ReportMetric(sidebyside.Median(t.Ratios("history", "store")), "history-ratio")
+	b.ReportMetric(sidebyside.Median(t.Ratios("full-history", "store")), "full-history-ratio")
 }
 
 func saving(b *testing.B, h *byHand, ids []string, configs *benchConfigs) func(n int) {

@@ -48,6 +48,7 @@ var rows = []row{
 	{"SQLite `Put`, one caller", "prepared upsert into a plain table", "≤ 1.10", "sqlite.Put", "store-ratio"},
 	{"SQLite `Put`, one caller", "prepared upsert into the same tables", "", "sqlite.Put", "same-tables-to-store-ratio"},
 	{"SQLite `Put` with history", "without", "≤ 1.25", "sqlite.Put", "history-ratio"},
+	{"SQLite `Put` where each adds a state and the oldest goes", "without history", "≤ 1.25", "sqlite.Put", "full-history-ratio"},
 	{"64 callers saving, throughput", "a commit each under a mutex, plain table", "≥ 6", "sqlite.Put64", "throughput-ratio"},
 	{"64 callers saving, 99th percentile", "the same", "≤ 0.5", "sqlite.Put64", "p99-ratio"},
 	{"open, load one config, close", "the same by hand, same database", "≤ 1.3", "sqlite.Open", "same-tables-to-store-ratio"},
