@@ -866,3 +866,19 @@ func TestSealedMeanwhile(t *testing.T) {
 		t.Error("it was not loaded")
 	}
 }
+
+// TestUnreadableIsNoSecret: what cannot be read keeps no plugin from being saved, whether the store can look or not.
+func TestUnreadableIsNoSecret(t *testing.T) {
+	for _, wrap := range []func(store.Store) store.Store{
+		func(s store.Store) store.Store { return s },
+		func(s store.Store) store.Store { return onlyRevisions{s} },
+	} {
+		st := memory.New()
+		save(t, registry.New(st), "c_p", map[string]any{"n": 1})
+		reg := registry.New(&spyStore{Store: wrap(st), failGet: func(string) error { return store.ErrCorrupt }})
+		save(t, reg, "c_p", map[string]any{"n": 2})
+		if got := stored(t, st, "c_p"); got != `{"n":2}` {
+			t.Errorf("stored is %s", got)
+		}
+	}
+}

@@ -443,7 +443,7 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 			return err
 		}
 		var text json.RawMessage
-		if word != "" {
+		if word != "" && err == nil {
 			text, _ = readable(rec.Config)
 		}
 		over = seen{revision: numberOf(rec.Revision)}

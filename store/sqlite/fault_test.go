@@ -262,6 +262,10 @@ func TestDamagedRow(t *testing.T) {
 			if err := s.Delete(t.Context(), "d", store.AnyWithout("key")); err != nil {
 				t.Error(err)
 			}
+			exec1(t, other, `UPDATE plugin_configs SET updated_at = 'yesterday' WHERE plugin_id = 'a'`)
+			if _, err := s.Put(t.Context(), "a", json.RawMessage(`{"new":true}`), store.AnyWithout("ok")); err != nil {
+				t.Error(err)
+			}
 			if ids := must(s.Configured(t.Context())); !slices.Equal(ids, []string{"a", "b"}) {
 				t.Errorf("configured: %q", ids)
 			}
@@ -307,6 +311,10 @@ func TestAnyWithoutByOthers(t *testing.T) {
 		for range 2 {
 			if err := try(`{}`); !errors.Is(err, store.ErrConflict) {
 				t.Errorf("saved over %s: %v", text, err)
+			}
+			fresh := open(t, path)
+			if _, err := fresh.Put(t.Context(), "a", json.RawMessage(`{}`), match); !errors.Is(err, store.ErrConflict) {
+				t.Errorf("a store that has not seen it saved over %s: %v", text, err)
 			}
 		}
 		if err := s.Delete(t.Context(), "a", match); !errors.Is(err, store.ErrConflict) {

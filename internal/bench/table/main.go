@@ -42,6 +42,7 @@ var rows = []row{
 	{"flag of one plugin of 100,000", "an atomic store, found by ID in a map", "≤ 3", "registry.Flag", "registry-ratio"},
 	{"`SaveConfig` with schema and secret", "validate, seal and `Put` by themselves", "≤ 1.15", "registry.SaveConfig", "registry-ratio"},
 	{"`ConfigAs`: load, defaults, validate, decode", "`Get` and `json.Unmarshal`", "≤ 3", "registry.ConfigAs", "config-as-ratio"},
+	{"`LoadConfig`, `EffectiveConfig` and `ConfigAs`, one after the other", "`Get` and `json.Unmarshal`", "≤ 3", "registry.ConfigAs", "all-three-ratio"},
 	{"10,000 configs in one `SaveConfigs`", "one transaction into a plain table", "≤ 1.10", "registry.SaveConfigs", "registry-ratio"},
 	{"10,000 configs in one `SaveConfigs`", "one transaction into the same tables", "", "registry.SaveConfigs", "same-tables-to-registry-ratio"},
 	{"SQLite `Get`", "prepared query of a plain table", "≤ 1.10", "sqlite.Get", "store-ratio"},
