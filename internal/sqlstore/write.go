@@ -29,15 +29,15 @@ SET config = excluded.config, configured = 1, revision = revision + 1, updated_a
 WHERE configured = 0
 RETURNING revision`
 
-	// updateSQL saves a config over whatever there is, if ?4 is not in it. It is apart from insertSQL because an UPDATE that sets configured, too, writes the
-	// index of what is configured anew.
+	// updateSQL saves a config over whatever there is, if the word ?4 is not in it. It is apart from insertSQL because an UPDATE that sets
+	// configured, too, writes the index of what is configured anew.
 	updateSQL = `
 UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?3
 WHERE plugin_id = ?1 AND configured = 1 AND config IS NOT ?2 AND ` + without4 + `
 RETURNING revision`
 
-	// replaceSQL saves a config over the one of revision ?4, if ?5 is not in it. It need not return the new revision, which costs a save that shares its
-	// commit a sixth.
+	// replaceSQL saves a config over the one of revision ?4, if the word ?5 is not in it. It need not return the new revision, which costs a
+	// save that shares its commit a sixth.
 	replaceSQL = `
 UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = ?4 + 1, updated_at = ?3
 WHERE plugin_id = ?1 AND configured = 1 AND revision = ?4 AND config IS NOT ?2 AND ` + without5
