@@ -328,6 +328,11 @@ func (s *Store) Patiently(ctx context.Context, write func() error) error {
 
 // together does the writes in one transaction. divide says that nothing was committed and that the error may concern only one of them.
 func (s *Store) together(w writer, batch []*request) (divide bool, err error) {
+	defer func() {
+		if err != nil {
+			s.guesses.forget(batch...)
+		}
+	}()
 	ctx := context.Background() // what has begun is finished
 	begin := s.cfg.Writer.BeginTxx
 	if w.conn != nil {
@@ -377,6 +382,7 @@ func (s *Store) applyOrUndo(ctx context.Context, tx *sqlx.Tx, stmts writing, req
 		return failure // the transaction has gone with it
 	}
 	if failure != nil {
+		s.guesses.forget(req)
 		if _, err := tx.ExecContext(ctx, `ROLLBACK TO request`); err != nil {
 			return s.cfg.Explain(err)
 		}
@@ -476,6 +482,15 @@ func (g guesses) set(id string, as seen) {
 		clear(g)
 	}
 	g[id] = as
+}
+
+// forget drops what is known of the configs in requests that are taken back: another process may give the same revisions to other configs.
+func (g guesses) forget(reqs ...*request) {
+	for _, req := range reqs {
+		for i := range req.puts {
+			delete(g, req.puts[i].id)
+		}
+	}
 }
 
 // saved notes what p has done. word is that of its match.

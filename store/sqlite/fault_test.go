@@ -337,6 +337,38 @@ func TestAnyWithoutByOthers(t *testing.T) {
 	}
 }
 
+// TestAnyWithoutAfterRollback: what a batch would have saved, had it not been taken back, is not taken for what is there; neither where
+// the batch was alone nor where it shared a commit.
+func TestAnyWithoutAfterRollback(t *testing.T) {
+	for _, callers := range []int{1, 16} {
+		path := filepath.Join(t.TempDir(), "x.db")
+		s := open(t, path)
+		match := store.AnyWithout("word")
+		var all sync.WaitGroup
+		for i := range callers {
+			id := fmt.Sprint("a", i)
+			put(t, s, id, `{"n":1}`)
+			all.Go(func() {
+				_, err := s.PutAll(t.Context(), []store.Put{
+					{ID: id, Config: json.RawMessage(`{"n":2}`), Match: match}, {ID: "b", Config: json.RawMessage(`{}`), Match: "7"},
+				})
+				if !errors.Is(err, store.ErrConflict) {
+					t.Errorf("the batch: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		exec1(t, raw(t, path), `UPDATE plugin_configs SET config = '{"word":1}'`) // to the revisions that the batches gave
+		for i := range callers {
+			id := fmt.Sprint("a", i)
+			if _, err := s.Put(t.Context(), id, json.RawMessage(`{"n":3}`), match); !errors.Is(err, store.ErrConflict) {
+				t.Errorf("%d callers: saved over the word: %v", callers, err)
+			}
+			wantConfig(t, s, id, `{"word":1}`)
+		}
+	}
+}
+
 // TestClockSetBack: revisions do not depend on the clock.
 func TestClockSetBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
