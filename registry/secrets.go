@@ -275,13 +275,8 @@ func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaStat
 // refuseUnsealing is an error if the config stored for a plugin without a schema has sealed values: nothing would then tell which values
 // of the next one to seal. Else p can be saved over that config only.
 func (r *Registry) refuseUnsealing(ctx context.Context, id string, state *schemaState, p *prepared) error {
-	rec, err := r.st.Get(ctx, id)
-	switch {
-	case errors.Is(err, store.ErrCorrupt): // as good as none
-		return nil
-	case errors.Is(err, store.ErrNotFound):
-		rec = nothing(id)
-	case err != nil:
+	rec, err := r.stored(ctx, id)
+	if err != nil {
 		return err
 	}
 	if p.match == store.Any {
@@ -304,11 +299,17 @@ func (r *Registry) refuseUnsealing(ctx context.Context, id string, state *schema
 	})
 }
 
-// stored returns the record that a new config is saved over. One that cannot be read is as good as none.
+// stored returns the record that a new config is saved over. Its revision is what the save must match. One that cannot be read is as good
+// as none, but it is there, and its revision is not known.
 func (r *Registry) stored(ctx context.Context, id string) (store.Record, error) {
 	rec, err := r.st.Get(ctx, id)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return nothing(id), nil
+	case errors.Is(err, store.ErrCorrupt):
+		rec = nothing(id)
+		rec.Revision = store.Any
+		return rec, nil
 	}
 	return rec, err
 }

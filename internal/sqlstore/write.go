@@ -33,14 +33,14 @@ RETURNING revision`
 	// configured, too, writes the index of what is configured anew.
 	updateSQL = `
 UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?3
-WHERE plugin_id = ?1 AND configured = 1 AND config IS NOT ?2 AND ` + without4 + `
+WHERE plugin_id = ?1 AND configured = 1 AND config IS NOT ?2 AND ` + without + `
 RETURNING revision`
 
-	// replaceSQL saves a config over the one of revision ?4, if the word ?5 is not in it. It need not return the new revision, which costs a
+	// replaceSQL saves a config over the one of revision ?5, if the word ?4 is not in it. It need not return the new revision, which costs a
 	// save that shares its commit a sixth.
 	replaceSQL = `
-UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = ?4 + 1, updated_at = ?3
-WHERE plugin_id = ?1 AND configured = 1 AND revision = ?4 AND config IS NOT ?2 AND ` + without5
+UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = ?5 + 1, updated_at = ?3
+WHERE plugin_id = ?1 AND configured = 1 AND revision = ?5 AND config IS NOT ?2 AND ` + without
 
 	// removeSQL deletes whatever is there (?2 = 1) or the config of revision ?3.
 	removeSQL = `
@@ -48,9 +48,8 @@ UPDATE OR ROLLBACK plugin_configs SET config = NULL, configured = 0, revision = 
 WHERE plugin_id = ?1 AND configured = 1 AND (?2 OR revision = ?3)
 RETURNING revision`
 
-	// without4 and without5 tell that a word is not in a config, "" in none. Only an escape can hide it, and a config with one is looked at.
-	without4 = `(?4 = '' OR instr(config, ?4) = 0 AND instr(config, '\u') = 0)`
-	without5 = `(?5 = '' OR instr(config, ?5) = 0 AND instr(config, '\u') = 0)`
+	// without tells that the word ?4 is not in a config, "" in none. Only an escape can hide it, and a config with one is looked at.
+	without = `(?4 = '' OR instr(config, ?4) = 0 AND instr(config, '\u') = 0)`
 )
 
 // writing are the statements of the writer.
@@ -429,7 +428,7 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 		case p.match == store.Absent:
 			p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
 		case !whatever || over.revision != 0:
-			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, over.revision, ask)
+			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, ask, over.revision)
 		default:
 			p.revision, err = returned(ctx, stmts.update, p.id, p.config, now, ask)
 			if p.revision == 0 && err == nil {
@@ -509,8 +508,8 @@ func (g guesses) saved(p *put, word string) {
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
 // replaced runs replaceSQL and returns the new revision, or 0 if the row is not at revision, or not without the word.
-func replaced(ctx context.Context, stmt *sqlx.Stmt, id, config, now string, revision int64, without string) (int64, error) {
-	res, err := stmt.ExecContext(ctx, id, config, now, revision, without)
+func replaced(ctx context.Context, stmt *sqlx.Stmt, id, config, now, without string, revision int64) (int64, error) {
+	res, err := stmt.ExecContext(ctx, id, config, now, without, revision)
 	if err != nil {
 		return 0, err
 	}

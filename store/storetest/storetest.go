@@ -326,7 +326,7 @@ func testMatch(t *testing.T, s store.Store) {
 
 func testAnyWithout(t *testing.T, s store.Store) {
 	match := store.AnyWithout("$word")
-	save := func(id, config string) error {
+	save := func(config string) error {
 		_, err := s.Put(t.Context(), id, json.RawMessage(config), match)
 		return err
 	}
@@ -343,8 +343,8 @@ func testAnyWithout(t *testing.T, s store.Store) {
 	const held = `{"a":{"$word":[1]}}`
 	rec := put(t, s, id, ` { "a" : { "\u0024word" : [1] } } `, store.Any)
 	put(t, s, "other", `{}`, match)
-	wantConflict(t, "Put over what has the word", save(id, `{"n":5}`), rec.Revision)
-	wantConflict(t, "Put of what is there, with the word", save(id, held), rec.Revision)
+	wantConflict(t, "Put over what has the word", save(`{"n":5}`), rec.Revision)
+	wantConflict(t, "Put of what is there, with the word", save(held), rec.Revision)
 	wantConflict(t, "Delete of what has the word", s.Delete(t.Context(), id, match), rec.Revision)
 	if b, ok := s.(store.Batcher); ok {
 		_, err := b.PutAll(t.Context(), []store.Put{
@@ -357,7 +357,7 @@ func testAnyWithout(t *testing.T, s store.Store) {
 
 	for _, word := range []string{"", `a"b`, "a b", `a\b`, "ä"} {
 		match = store.AnyWithout(word)
-		wantConflict(t, fmt.Sprintf("Put without %q, which is no word", word), save(id, `{"n":7}`), rec.Revision)
+		wantConflict(t, fmt.Sprintf("Put without %q, which is no word", word), save(`{"n":7}`), rec.Revision)
 	}
 	wantConfig(t, s, id, held)
 }
