@@ -71,11 +71,11 @@ SELECT config, revision, updated_at, configured FROM plugin_configs AS c WHERE p
 ORDER BY revision DESC LIMIT ?2`
 	keptSQL    = `SELECT DISTINCT plugin_id FROM plugin_config_history ORDER BY plugin_id`
 	rewriteSQL = `UPDATE plugin_config_history SET config = ? WHERE plugin_id = ? AND revision = ?`
-	// What watchers ask: how many states of each config the history keeps; its last line; the lines since; and where there is no history,
-	// all rows.
+	// What watchers ask: how many states of each config the history keeps; its last line; that line and those since; and where there is no
+	// history, all rows.
 	keepsSQL = `SELECT history FROM plugin_config_settings WHERE id = 1`
-	lastSQL  = `SELECT coalesce(max(seq), 0) FROM plugin_config_history`
-	sinceSQL = `SELECT seq, plugin_id, revision, configured FROM plugin_config_history WHERE seq > ? ORDER BY seq`
+	lastSQL  = `SELECT seq, plugin_id, revision, configured FROM plugin_config_history ORDER BY seq DESC LIMIT 1`
+	sinceSQL = `SELECT seq, plugin_id, revision, configured FROM plugin_config_history WHERE seq >= ? ORDER BY seq`
 	rowsSQL  = `SELECT plugin_id, revision, configured FROM plugin_configs ORDER BY plugin_id`
 )
 

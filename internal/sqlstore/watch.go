@@ -71,12 +71,18 @@ func (s *Store) pause(ctx context.Context, timer *time.Timer) error {
 // watch is the state of one watcher: what it has seen, and the connection whose version it compares, as versions are told apart only on
 // one.
 type watch struct {
-	seq  int64                   // the last line of the history that was seen
+	last line                    // of the history, as far as it was seen
 	rows map[string]store.Change // where no history is kept: all rows as they were seen
 
 	conn    *sql.Conn
 	ask     *sql.Stmt // for the version, on conn
 	version int64
+}
+
+// line is one of the history; its seq is 0 where there is none.
+type line struct {
+	seq    int64
+	change store.Change
 }
 
 func (w *watch) close() {
@@ -97,9 +103,9 @@ func (s *Store) startWatch(ctx context.Context) (*watch, error) {
 		return w, err
 	}
 	defer s.end()
-	keeps, err := s.number(ctx, &s.keeps)
+	keeps, err := s.historyKept(ctx)
 	if err == nil {
-		w.seq, err = s.number(ctx, &s.last)
+		w.last, err = s.lastLine(ctx)
 	}
 	if err == nil && keeps == 0 {
 		_, err = s.compare(ctx, w)
@@ -107,14 +113,20 @@ func (s *Store) startWatch(ctx context.Context) (*watch, error) {
 	return w, err
 }
 
-func (s *Store) number(ctx context.Context, st *statement) (n int64, err error) {
-	err = s.reading(ctx, st, func(ctx context.Context, stmt *sqlx.Stmt) error {
+// historyKept returns how many states of each config the history keeps.
+func (s *Store) historyKept(ctx context.Context) (n int, err error) {
+	err = s.reading(ctx, &s.keeps, func(ctx context.Context, stmt *sqlx.Stmt) error {
 		if err := stmt.QueryRowContext(ctx).Scan(&n); err != nil {
 			return s.cfg.Explain(err)
 		}
 		return nil
 	})
 	return n, err
+}
+
+func (s *Store) lastLine(ctx context.Context) (last line, err error) {
+	err = s.eachChange(ctx, &s.last, nil, []any{&last.seq}, func(c store.Change) { last.change = c })
+	return last, err
 }
 
 // look returns what has changed since the last look.
@@ -138,7 +150,7 @@ func (s *Store) look(ctx context.Context, w *watch) ([]store.Change, error) {
 	if version != 0 && version == w.version {
 		return nil, nil
 	}
-	keeps, err := s.number(ctx, &s.keeps)
+	keeps, err := s.historyKept(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -157,27 +169,41 @@ func (s *Store) look(ctx context.Context, w *watch) ([]store.Change, error) {
 	return changes, err
 }
 
-// follow reads on in the history. Of several changes of one ID only the last counts.
+// follow reads on in the history. Of several changes of one ID only the last counts. The last line that was seen stands there still, or
+// later ones of its config do. If not, lines were deleted by hand and their numbers may come again: then every row counts as a change, rather
+// than that one is missed.
 func (s *Store) follow(ctx context.Context, w *watch) (changes []store.Change, err error) {
-	last := map[string]int{} // where the change of an ID is in changes
-	seq := w.seq
-	err = s.eachChange(ctx, &s.since, []any{w.seq}, []any{&seq}, func(c store.Change) {
-		if i, ok := last[c.ID]; ok {
+	place := map[string]int{} // where the change of an ID is in changes
+	next, seen, cut := line{}, 0, false
+	err = s.eachChange(ctx, &s.since, []any{w.last.seq}, []any{&next.seq}, func(c store.Change) {
+		next.change = c
+		seen++
+		if next.seq == w.last.seq {
+			cut = c != w.last.change
+			return
+		}
+		if i, ok := place[c.ID]; ok {
 			changes[i].ID = "" // superseded
 		}
-		last[c.ID] = len(changes)
+		place[c.ID] = len(changes)
 		changes = append(changes, c)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case cut || seen == 0 && w.last.seq > 0:
+		changes, err = s.compare(ctx, w)
+		w.rows = nil
+		return changes, err
+	case seen > 0:
+		w.last = next
 	}
-	w.seq = seq
 	return slices.DeleteFunc(changes, func(c store.Change) bool { return c.ID == "" }), nil
 }
 
 // compare reads all rows and compares them with those that were seen.
 func (s *Store) compare(ctx context.Context, w *watch) (changes []store.Change, err error) {
-	seq, err := s.number(ctx, &s.last) // before the rows: what comes in between is seen twice rather than missed
+	last, err := s.lastLine(ctx) // before the rows: what comes in between is seen twice rather than missed
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +216,7 @@ func (s *Store) compare(ctx context.Context, w *watch) (changes []store.Change, 
 	}); err != nil {
 		return nil, err
 	}
-	w.rows, w.seq = rows, seq
+	w.rows, w.last = rows, last
 	return changes, nil
 }
 

@@ -3,6 +3,8 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"iter"
 	"path/filepath"
 	"testing"
 	"time"
@@ -61,5 +63,49 @@ func TestWatchWhenHistoryIsSwitchedOn(t *testing.T) {
 			t.Errorf("the change is %+v, want revision 2 of a_b", e.change)
 		}
 		break
+	}
+}
+
+// TestWatchWhenHistoryIsDeleted: lines of the history that were deleted by hand give their numbers to later ones, and no change is missed for
+// that.
+func TestWatchWhenHistoryIsDeleted(t *testing.T) {
+	for name, edits := range map[string][]string{
+		"all": {`DELETE FROM plugin_config_history`, `UPDATE plugin_configs SET config = '{"n":2}' WHERE plugin_id = 'a'`},
+		"the last line": {
+			`DELETE FROM plugin_config_history WHERE plugin_id = 'b'`, `UPDATE plugin_configs SET config = '{"n":2}' WHERE plugin_id = 'a'`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			s := open(t, path, sqlite.WithPollInterval(time.Millisecond))
+			put(t, s, "a", `{"n":1}`)
+			put(t, s, "b", `{"n":1}`)
+			next, stop := iter.Pull2(s.Watch(t.Context()))
+			defer stop()
+
+			db := must(sql.Open("sqlite", byHandDSN(path, "_txlock", "immediate")))
+			defer db.Close()
+			tx := must(db.Begin())
+			for _, edit := range edits {
+				_ = must(tx.Exec(edit))
+			}
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			for n := range 3 {
+				put(t, s, "z", fmt.Sprintf(`{"n":%d}`, n)) // with numbers that did not come before, so that it is seen in any case
+			}
+			seen := map[string]store.Revision{}
+			for seen["z"] != "3" {
+				c, err, ok := next()
+				if err != nil || !ok {
+					t.Fatal(err, ok)
+				}
+				seen[c.ID] = c.Revision
+			}
+			if seen["a"] != "2" {
+				t.Errorf("the changes are %v, want revision 2 of a among them", seen)
+			}
+		})
 	}
 }
