@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"strings"
@@ -48,7 +49,8 @@ func (r Revision) Without() string {
 // and numbers with the digits in which they were saved. Its bytes are the caller's own.
 //
 // Formatting a Record with fmt, or giving it to slog as the value of an attribute, never shows the config, because it may hold secrets.
-// encoding/json does show it, and so does a JSON handler of slog that is given a slice or struct with Records in it.
+// encoding/json does show it, and so does a JSON handler of slog that is given a slice or struct with Records in it, and fmt that is given
+// a struct with a Record in an unexported field, as it calls no methods there.
 type Record struct {
 	ID        string
 	Config    json.RawMessage
@@ -69,8 +71,8 @@ func (r Record) String() string {
 	return fmt.Sprintf("config of %q, revision %q, %d bytes", r.ID, string(r.Revision), len(r.Config))
 }
 
-// GoString is String: a record printed with %#v shows no config either.
-func (r Record) GoString() string { return r.String() }
+// Format writes String, whatever the verb: a record printed with %#v or %d shows no config either.
+func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
 // LogValue is the record as slog shows it, without its config.
 func (r Record) LogValue() slog.Value {
@@ -126,8 +128,8 @@ func (p Put) String() string {
 	return fmt.Sprintf("put of %q, match %q, %d bytes", p.ID, string(p.Match), len(p.Config))
 }
 
-// GoString is String: a put printed with %#v shows no config either.
-func (p Put) GoString() string { return p.String() }
+// Format writes String, whatever the verb: a put printed with %#v or %d shows no config either.
+func (p Put) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
 
 // LogValue is the put as slog shows it, without its config.
 func (p Put) LogValue() slog.Value {
@@ -174,7 +176,8 @@ type Watcher interface {
 // Resealer is a Store whose kept history can be rewritten in place, so that a key can be retired or a secret removed.
 type Resealer interface {
 	// RewriteHistory calls rewrite with every kept state of id but the current one, and stores what it returns in its place
-	// under the same revision. What rewrite returns unchanged is not written. It is no change of the config.
+	// under the same revision. What rewrite returns unchanged is not written. It is no change of the config. A state for which it
+	// fails does not keep the others from being rewritten; the errors come joined.
 	RewriteHistory(ctx context.Context, id string, rewrite func(Version) (json.RawMessage, error)) error
 
 	// Kept returns the IDs that have a history, those of deleted configs among them.

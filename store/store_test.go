@@ -38,11 +38,12 @@ func TestRecordShowsNoConfig(t *testing.T) {
 	for what, text := range map[string]string{
 		"%v": fmt.Sprintf("%v", rec), "%+v": fmt.Sprintf("%+v", rec), "%#v": fmt.Sprintf("%#v", rec), "String": rec.String(),
 		"pointer": fmt.Sprintf("%v %+v %#v", &rec, &rec, &rec), "list": fmt.Sprintf("%v %#v", []store.Record{rec}, []store.Record{rec}),
+		"numbers": strings.ReplaceAll(fmt.Sprintf("%c %c", rec, p), " ", "") + fmt.Sprintf("%d %U %d", rec, rec, p),
 		"put":     fmt.Sprintf("%v %+v %#v %v", p, &p, p, []store.Put{p}),
 		"version": fmt.Sprintf("%v %+v %#v", v, v, v), "slog": log.String(),
 	} {
 		// Bytes may be shown as numbers, too.
-		if strings.Contains(text, "hunter2") || strings.Contains(text, "104 117 110") || strings.Contains(text, "0x68, 0x75") {
+		if strings.Contains(text, "hunter2") || strings.Contains(text, "104 117 110") || strings.Contains(text, "0x68, 0x75") || strings.Contains(text, "U+0068 U+0075") {
 			t.Errorf("%s shows the config: %s", what, text)
 		}
 		if !strings.Contains(text, "a") {

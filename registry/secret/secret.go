@@ -33,6 +33,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 )
@@ -193,8 +194,8 @@ func (k *Keyring) String() string {
 	return "secret.Keyring of " + k.ids()
 }
 
-// GoString is String: a Keyring printed with %#v shows no key either.
-func (k *Keyring) GoString() string { return k.String() }
+// Format writes String, whatever the verb: a Keyring printed with %#v or %d shows no key either.
+func (k *Keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // LogValue is the Keyring as slog shows it: by the IDs of its keys.
 func (k *Keyring) LogValue() slog.Value { return slog.StringValue(k.String()) }

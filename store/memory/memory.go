@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -146,6 +147,7 @@ func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(stor
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	versions := s.configs[id]
+	var failures []error
 	for i := range max(0, len(versions)-1) {
 		if !versions[i].Configured {
 			continue
@@ -157,9 +159,13 @@ func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(stor
 			config, err = store.Canonical(config)
 		}
 		if err != nil {
-			return &store.Error{Op: "rewrite history", ID: id, Err: fmt.Errorf("revision %q: %w", v.Revision, err)}
+			failures = append(failures, fmt.Errorf("revision %q: %w", v.Revision, err))
+			continue
 		}
 		versions[i].Config = bytes.Clone(config)
+	}
+	if failures != nil {
+		return &store.Error{Op: "rewrite history", ID: id, Err: errors.Join(failures...)}
 	}
 	return nil
 }

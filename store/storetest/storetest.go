@@ -795,6 +795,14 @@ func testHistory(t *testing.T, s store.Store) {
 	}
 }
 
+func configsOf(versions []store.Version) []string {
+	var configs []string
+	for _, v := range versions {
+		configs = append(configs, string(v.Config))
+	}
+	return configs
+}
+
 func testRewriteHistory(t *testing.T, s store.Store) {
 	r, ok := s.(store.Resealer)
 	if !ok {
@@ -834,8 +842,19 @@ func testRewriteHistory(t *testing.T, s store.Store) {
 		t.Errorf("the current config changed: %v", rec)
 	}
 	failure := errors.New("rewriting failed")
-	err = r.RewriteHistory(t.Context(), id, func(store.Version) (json.RawMessage, error) { return nil, failure })
+	rewritten := 0
+	err = r.RewriteHistory(t.Context(), id, func(v store.Version) (json.RawMessage, error) {
+		if string(v.Config) == `{"m":1}` {
+			return nil, failure
+		}
+		rewritten++
+		return json.RawMessage(`{"k":0}`), nil
+	})
 	wantErr(t, "a rewrite that fails", err, failure)
+	after, err = store.History(t.Context(), s, id, 0)
+	if kept := strings.Count(fmt.Sprint(configsOf(after)), `{"k":0}`); err != nil || rewritten != 2 || kept != 2 {
+		t.Errorf("beside a state whose rewrite fails %d of 2 were asked about and %d rewritten: %v", rewritten, kept, err)
+	}
 	put(t, s, "marker", `{}`, store.Any)
 	for c, err := range watch {
 		if err != nil || c.ID != "marker" {
