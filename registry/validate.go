@@ -14,34 +14,56 @@ import (
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// Validate checks a config as SaveConfig would, and stores nothing; Redacted in a secret field is taken for valid. The plugin must be registered, else the error is ErrUnknownPlugin. A
-// config whose plugin has no usable schema is valid, unless the registry has WithStrictSchemas. The error is a *ValidationError with
-// every issue, store.ErrInvalidConfig or ErrUnusableSchema. Whether a secret can be sealed is not checked.
+// Validate checks a config as SaveConfig would, and stores nothing. Redacted in a secret field is taken for valid, as what is stored in its
+// place is not looked up. The plugin must be registered, else the error is ErrUnknownPlugin. A config whose plugin has no usable schema is
+// valid, unless the registry has WithStrictSchemas. The error is a *ValidationError with every issue, store.ErrInvalidConfig,
+// ErrUnusableSchema, or ErrSecretLocked for a value that is given sealed. Whether a secret can be sealed is not checked.
 func (r *Registry) Validate(id string, config any) error {
 	c, n := r.now.Load().find(id)
 	if c == nil {
 		return fault(id, "validating the config", ErrUnknownPlugin)
 	}
+	s := c.schemas[n]
 	text, err := encode(id, config)
 	if err != nil {
 		return err
 	}
-	return r.exceptRedacted(c.schemas[n], text, r.validate(id, c.schemas[n], text, nil))
+	if !mayHoldSealed(text) && !bytes.Contains(text, []byte(`"`+Redacted+`"`)) {
+		return r.validate(id, s, text, nil)
+	}
+	given, err := jsontext.Parse(text)
+	if err != nil {
+		return fault(id, "the config", err)
+	}
+	if _, err := r.openAll(id, "", given); err != nil {
+		return err
+	}
+	return r.exceptRedacted(s, given, r.validate(id, s, text, given))
 }
 
+// ofTheWhole are keywords whose issue may come from a part of the value.
+var ofTheWhole = []string{"anyOf", "oneOf", "not", "contains", "uniqueItems", "enum", "const"}
+
 // exceptRedacted leaves out what validate says of Redacted in secret fields: SaveConfig checks the stored values in its place.
-func (r *Registry) exceptRedacted(s *schemaState, text json.RawMessage, err error) error {
+func (r *Registry) exceptRedacted(s *schemaState, config *jsontext.Value, err error) error {
 	invalid, ok := errors.AsType[*ValidationError](err)
-	if !ok || !bytes.Contains(text, []byte(Redacted)) {
+	if !ok {
 		return err
 	}
-	config, parseErr := jsontext.Parse(text)
-	if parseErr != nil {
-		return err
-	}
-	secret := secretsOf(r.use(s, invalid.ID), config)
+	hidden, holders := places{}, places{}
+	_ = secretsOf(r.use(s, invalid.ID), config).each(config, func(pointer string, v *jsontext.Value) error {
+		return eachRedacted(v, pointer, func(pointer string, _ *jsontext.Value) error {
+			hidden[pointer] = true
+			for i := range len(pointer) {
+				if pointer[i] == '/' {
+					holders[pointer[:i]] = true
+				}
+			}
+			return nil
+		})
+	})
 	invalid.Issues = slices.DeleteFunc(invalid.Issues, func(i Issue) bool {
-		return secret[i.Pointer] && isRedacted(config.At(i.Pointer))
+		return hidden[i.Pointer] || holders[i.Pointer] && slices.Contains(ofTheWhole, i.Keyword)
 	})
 	if len(invalid.Issues) == 0 {
 		return nil

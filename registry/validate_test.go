@@ -578,3 +578,111 @@ func TestFailedMigrationChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestEchoesOfEachOther: of two issues that each could come from the other, one stays.
+func TestEchoesOfEachOther(t *testing.T) {
+	reg := newPlugin(t, `{`+draft2020+`"allOf":[{"properties":{"a":{"if":{"required":["t"]},"then":{"properties":{"b":{}}},"unevaluatedProperties":false}}}],"unevaluatedProperties":false}`)
+	if err := reg.Validate("c_p", json.RawMessage(`{"a":{"b":1}}`)); err == nil {
+		t.Error("valid")
+	}
+}
+
+// TestUnevaluatedAtTheTop: an issue of the whole config is no echo.
+func TestUnevaluatedAtTheTop(t *testing.T) {
+	reg := newPlugin(t, `{"$schema":"https://json-schema.org/draft/2020-12/schema","allOf":[{"$ref":"#/unevaluatedProperties"}],"unevaluatedProperties":false,"required":["z"]}`)
+	defer func() {
+		if p := recover(); p != nil {
+			t.Errorf("panic: %v", p)
+		}
+	}()
+	err := saveRaw(t, reg, `{}`)
+	t.Log(err)
+	_ = json.RawMessage(nil)
+}
+
+// TestNotSpaceInAClass: \\S in a class is that of ECMA-262.
+func TestNotSpaceInAClass(t *testing.T) {
+	reg := newPlugin(t, `{"properties":{"s":{"pattern":"^[\\S]+$"},"h":{"pattern":"^a[^\\S\\r\\n]b$"}}}`)
+	if err := reg.Validate("c_p", json.RawMessage(`{"s":"a\u00a0b"}`)); err == nil {
+		t.Error("ECMA's \\S is no NBSP")
+	}
+	if err := reg.Validate("c_p", json.RawMessage(`{"h":"a\u00a0b"}`)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDefaultBesideRef: before 2019-09, a default beside $ref does not count.
+func TestDefaultBesideRef(t *testing.T) {
+	reg := newPlugin(t, `{"$schema":"http://json-schema.org/draft-07/schema#","$ref":"#/definitions/base","properties":{"a":{"default":1}},"definitions":{"base":{"properties":{"b":{}},"additionalProperties":false}}}`)
+	save(t, reg, "c_p", json.RawMessage(`{"b":1}`))
+	rec, err := reg.EffectiveConfig(t.Context(), "c_p")
+	if err != nil || string(rec.Config) != `{"b":1}` {
+		t.Errorf("%s %v", rec.Config, err)
+	}
+	if _, err := registry.ConfigAs[map[string]any](t.Context(), reg, "c_p"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDefaultAgainstPattern: a default that a pattern of its name refuses is left out.
+func TestDefaultAgainstPattern(t *testing.T) {
+	reg := newPlugin(t, `{"properties":{"port":{"default":80}},"patternProperties":{"^p":{"type":"string"}}}`)
+	save(t, reg, "c_p", json.RawMessage(`{"x":1}`))
+	if _, err := registry.ConfigAs[map[string]any](t.Context(), reg, "c_p"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDefaultOfIgnoredItems: additionalItems without a tuple does not count.
+func TestDefaultOfIgnoredItems(t *testing.T) {
+	for _, items := range []string{`"items":{"type":"object"},`, ``} {
+		reg := newPlugin(t, `{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"l":{`+items+`"additionalItems":{"properties":{"a":{"default":1}}}}}}`)
+		save(t, reg, "c_p", json.RawMessage(`{"l":[{}]}`))
+		rec, err := reg.EffectiveConfig(t.Context(), "c_p")
+		if err != nil || string(rec.Config) != `{"l":[{}]}` {
+			t.Errorf("%s, %v", rec.Config, err)
+		}
+	}
+}
+
+// TestValidateForm: Validate takes what SaveConfig does: a form, and what is sealed.
+func TestValidateForm(t *testing.T) {
+	st := memory.New()
+	for _, c := range []struct{ schema, config string }{
+		{`{"properties":{"auth":{"oneOf":[{"required":["token"],"properties":{"token":{"writeOnly":true,"minLength":20}}},{"required":["user"]}]}}}`, `{"auth":{"token":"hunter2hunter2hunter2hunter2"}}`},
+		{`{"properties":{"l":{"uniqueItems":true,"items":{"writeOnly":true}}}}`, `{"l":["a","b"]}`},
+		{`{"properties":{"k":{"writeOnly":true,"anyOf":[{"type":"integer"},{"minLength":20,"type":"string"}]}}}`, `{"k":"hunter2hunter2hunter2hunter2"}`},
+	} {
+		reg := registryLike(t, st, c.schema, registry.WithSecrets(ring(t, 1)))
+		save(t, reg, "c_p", json.RawMessage(c.config))
+		form := redacted(t, reg, "c_p")
+		_, saveErr := reg.SaveConfig(t.Context(), "c_p", json.RawMessage(form))
+		if err := reg.Validate("c_p", json.RawMessage(form)); err != nil && saveErr == nil {
+			t.Errorf("Validate refuses what SaveConfig saves: %v", err)
+		}
+		was := stored(t, st, "c_p")
+		_, saveErr = reg.SaveConfig(t.Context(), "c_p", json.RawMessage(was))
+		if err := reg.Validate("c_p", json.RawMessage(was)); err != nil && saveErr == nil {
+			t.Errorf("sealed: Validate refuses what SaveConfig saves: %v", err)
+		}
+	}
+	reg := registryLike(t, st, keySchema, registry.WithSecrets(ring(t, 1)))
+	save(t, reg, "c_q", json.RawMessage(`{"key":"x"}`))
+	was := stored(t, st, "c_q")
+	save(t, reg, "c_q", json.RawMessage(was))
+	if err := reg.Validate("c_q", json.RawMessage(was)); err != nil {
+		t.Errorf("sealed: Validate refuses what SaveConfig saves: %v", err)
+	}
+}
+
+// TestKeywordOfFalse: a property that is named like a keyword is none.
+func TestKeywordOfFalse(t *testing.T) {
+	reg := newPlugin(t, `{"properties":{"items":false}}`)
+	err := reg.Validate("c_p", json.RawMessage(`{"items":1}`))
+	invalid, _ := errors.AsType[*registry.ValidationError](err)
+	if invalid == nil || invalid.Issues[0].Keyword != "properties" {
+		t.Errorf("%+v", invalid)
+	}
+}
+
+const draft2020 = `"$schema":"https://json-schema.org/draft/2020-12/schema",`

@@ -124,9 +124,11 @@ func (f *filler) fill(v *jsontext.Value, nodes []*node, within *path) *jsontext.
 			have[k.name] = true
 			var kids []*node
 			for _, n := range all {
-				if p := n.property(k.name); p != nil {
-					kids = append(kids, p)
-				}
+				n.member(k.name, &f.budget, func(k *node, r role) {
+					if r == roleProperty || r == rolePattern && k.sub != nil {
+						kids = append(kids, k)
+					}
+				})
 			}
 			if v := f.absent(kids, within); v != nil {
 				f.left--
@@ -182,7 +184,7 @@ func (f *filler) valid(v *jsontext.Value, nodes []*node) bool {
 func (f *filler) useful(nodes []*node) []*node {
 	var list []*node
 	for _, n := range nodes {
-		if n.reachesDefault {
+		if n.reachesDefault && !n.masked {
 			list = append(list, n)
 		}
 	}

@@ -190,12 +190,28 @@ func falseKeyword(schemaURL string) string {
 	if err != nil {
 		return ""
 	}
-	for _, t := range slices.Backward(tokens) {
-		if kw, ok := keywords[t]; ok && kw.since != 0 {
-			return t
+	keyword := ""
+	for i := 0; i < len(tokens); i++ { // a keyword, then the names or indexes below it
+		kw, ok := keywords[tokens[i]]
+		if !ok || kw.since == 0 {
+			break
+		}
+		keyword = tokens[i]
+		switch kw.form {
+		case formSchemas, formSchemaMap, formDeps:
+			i++
+		case formItems:
+			if i+1 < len(tokens) {
+				if _, err := strconv.Atoi(tokens[i+1]); err == nil {
+					i++
+				}
+			}
 		}
 	}
-	return ""
+	if keywords[keyword].role == roleNone && keyword != "" {
+		return "$ref"
+	}
+	return keyword
 }
 
 func count(n int, one, many string) string {

@@ -28,6 +28,7 @@ type node struct {
 
 	secret   bool
 	required bool // says "required": true, as draft-03 did
+	masked   bool // before 2019-09, beside a $ref: what is in it does not count
 	loose    bool // something in it, or in what it uses, is not enforced
 	open     bool // which members or items it declares is not known for sure
 	noObject bool // no object is allowed; set by finish
@@ -138,6 +139,9 @@ func (n *node) inPlace(sc scope, f func(*node)) {
 		}
 	}
 	for _, k := range n.inPlaceKids {
+		if sc == certain && n.masked {
+			break
+		}
 		if k.role == roleAll || k.role == roleBranch && sc == possible {
 			f(k.n)
 		}
@@ -181,14 +185,26 @@ func (n *node) item(index int, f func(k *node, r role)) {
 		f(n.prefix[index], roleItem)
 	}
 	for _, k := range n.itemKids {
-		if index >= len(n.prefix) || k.role == roleContains {
+		switch {
+		case k.role == roleItem: // of a keyword that the draft does not have: it may be meant
+			if k.index == index {
+				f(k.n, roleContains)
+			}
+		case k.role == roleMoreItems && len(n.prefix) == 0:
+			f(k.n, roleContains)
+		case index >= len(n.prefix) || k.role == roleContains:
 			f(k.n, k.role)
 		}
 	}
 }
 
 // sort files the kids by what they apply to.
-func (n *node) sort() {
+func (n *node) sort(draft int) {
+	tuple := "items"
+	if draft >= 2020 {
+		tuple = "prefixItems"
+	}
+	isTuple := slices.ContainsFunc(n.kids, func(k kid) bool { return k.role == roleItem && k.keyword == tuple })
 	many := len(n.kids) > 8
 	if many {
 		n.names = make(map[string]*node, len(n.kids))
@@ -206,7 +222,11 @@ func (n *node) sort() {
 		case roleNames:
 			n.nameRule = k.n
 		case roleItem:
-			n.prefix = append(n.prefix, k.n)
+			if k.keyword == tuple || draft >= 2020 && !isTuple {
+				n.prefix = append(n.prefix, k.n)
+			} else {
+				n.itemKids = append(n.itemKids, k)
+			}
 		case roleItems, roleMoreItems, roleUnevaluatedItems, roleContains:
 			n.itemKids = append(n.itemKids, k)
 		}

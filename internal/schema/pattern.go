@@ -98,6 +98,10 @@ func patternSize(re *syntax.Regexp, times int) int {
 // The white space of ECMA-262, as the inside of a class.
 const spaceClass = `\t\n\v\f\r \x{a0}\x{feff}\p{Z}`
 
+// All other characters.
+const notSpaceClass = `\x00-\x08\x0e-\x1f!-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}` +
+	`\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}`
+
 // translate writes a regular expression of ECMA-262 (section 22.2) for package regexp, where the two differ and there is a way
 // to say it. What there is no way to say is left for package regexp to refuse.
 func translate(p string) string {
@@ -146,10 +150,12 @@ func translateEscape(b *strings.Builder, p string, class bool) int {
 		}
 		return 2
 	case 'S':
-		if !class {
+		if class {
+			b.WriteString(notSpaceClass)
+		} else {
 			b.WriteString("[^" + spaceClass + "]")
-			return 2
 		}
+		return 2
 	case '/', 'a', 'e':
 		b.WriteByte(c)
 		return 2

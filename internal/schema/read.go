@@ -139,7 +139,7 @@ func (r *reader) object(n *node, v *jsontext.Value) error {
 		}
 	}
 	r.exclusive(n)
-	n.sort()
+	n.sort(r.draft)
 	return nil
 }
 

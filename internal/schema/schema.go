@@ -65,6 +65,9 @@ func Compile(raw []byte) *Schema {
 		return s
 	}
 	s.root = root
+	for _, n := range r.nodes {
+		n.masked = r.masked(n)
+	}
 	defer func() {
 		for _, n := range r.nodes {
 			n.finish()

@@ -104,13 +104,20 @@ func (w *secretWalk) inside(nodes []*node, v *jsontext.Value, at string) {
 	}
 }
 
-// named tells whether what certainly applies beside the unevaluatedProperties of n says something of the member.
+// named tells whether what certainly applies beside the unevaluatedProperties of n certainly says something of the member.
 func named(n *node, name string, budget *steps) bool {
-	found := false
 	for _, k := range expand([]*node{n}, certain, budget) {
-		k.member(name, budget, func(_ *node, r role) {
-			found = found || r != roleUnevaluated
-		})
+		if k.masked {
+			continue
+		}
+		if k.property(name) != nil {
+			return true
+		}
+		for _, m := range k.memberKids {
+			if m.role == roleAdditional || m.role == rolePattern && m.pattern != nil && budget.spend(1+len(name)/16) && m.pattern.MatchString(name) {
+				return true
+			}
+		}
 	}
-	return found
+	return false
 }

@@ -49,8 +49,8 @@ func (s *Schema) withoutEchoes(issues []Issue) []Issue {
 	if len(issues) < 2 || len(issues) > maxEchoes {
 		return issues
 	}
-	return slices.DeleteFunc(slices.Clone(issues), func(i Issue) bool {
-		if !strings.HasPrefix(i.Keyword, "unevaluated") || !s.Declares(i.Pointer) {
+	kept := slices.DeleteFunc(slices.Clone(issues), func(i Issue) bool {
+		if i.Pointer == "" || !strings.HasPrefix(i.Keyword, "unevaluated") || !s.Declares(i.Pointer) {
 			return false
 		}
 		parent := i.Pointer[:strings.LastIndexByte(i.Pointer, '/')]
@@ -59,6 +59,10 @@ func (s *Schema) withoutEchoes(issues []Issue) []Issue {
 			return below && (strings.Contains(rest, "/") || other.Keyword != i.Keyword) || other.Pointer == parent
 		})
 	})
+	if len(kept) == 0 { // each is an echo of another
+		return issues
+	}
+	return kept
 }
 
 func (s *Schema) validate(v *jsontext.Value) (issues []Issue) {
