@@ -62,7 +62,8 @@ func nothing(id string) store.Record {
 //
 // If a plugin with that ID is registered, the config is validated against its schema, and the values of secret fields are sealed. The
 // plugin is configured from the moment SaveConfig returns nil. An error has changed nothing. Redacted in a secret field, or where a sealed
-// value is stored, stands for the stored value, and a value that is given sealed stays sealed.
+// value is stored, stands for the stored value, and a value that is given sealed stays sealed. The limits of a config (16 MiB, 512 levels)
+// are for what is stored: sealing adds a level, and a third to the secret's size.
 //
 // Where no schema tells which fields are secret, because the plugin is not registered or its schema cannot be read, a config with sealed
 // values is not saved over: that could leave its secrets in plain text. WithPlaintextSecrets allows it.

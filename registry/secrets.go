@@ -23,7 +23,9 @@ type AEAD interface {
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
 }
 
-// Redacted is what RedactedConfig shows for a secret. Saved in a secret field, it keeps the value that is stored.
+// Redacted is what RedactedConfig shows for a secret. Saved in a secret field, it keeps the value that is stored at the same JSON Pointer.
+// In a list that is the place in the list: it is refused where the list has become shorter, and where items were put into another order,
+// the values are to be given themselves.
 const Redacted = "**********"
 
 // A sealed value is {"$secret": "v1:<key id>:<base64>"}. What is sealed is the JSON text of the value; the plugin ID and the JSON
@@ -33,13 +35,13 @@ const (
 	sealedVersion = "v1:"
 )
 
-// sealedText returns what stands in a sealed value, and whether v is one.
+// sealedText returns what stands in a sealed value, and whether v is one. A field of that name that RedactedConfig has hidden is none.
 func sealedText(v *jsontext.Value) (string, bool) {
 	if v == nil || v.Kind != jsontext.Object || len(v.Members) != 1 || v.Members[0].Name != sealedName {
 		return "", false
 	}
 	text := v.Members[0].Value
-	return text.Text, text.Kind == jsontext.String
+	return text.Text, text.Kind == jsontext.String && text.Text != Redacted
 }
 
 // mayHoldSealed tells quickly whether a config in canonical text can hold a sealed value.
@@ -227,6 +229,7 @@ type secrets struct {
 	config *jsontext.Value // what p.plain says, or nil if there was no need to read it
 	secret places          // none: the config has none
 	stored map[string]*jsontext.Value
+	at     store.Revision // of what is stored
 }
 
 // openSecrets finds the secret values of a config that is to be saved: those of secret fields, and those that are given sealed. Redacted
@@ -320,6 +323,7 @@ func (f *secrets) keep(ctx context.Context, r *Registry, id string, p *prepared)
 	if err != nil {
 		return err
 	}
+	f.at = rec.Revision
 	config, err := jsontext.Parse(rec.Config)
 	if err != nil {
 		return fault(id, "the stored config", err)
@@ -341,25 +345,72 @@ func (f *secrets) keep(ctx context.Context, r *Registry, id string, p *prepared)
 		f.stored[pointer] = v
 		return nil
 	})
-	return f.secret.each(f.config, func(pointer string, v *jsontext.Value) error {
-		if !isRedacted(v) {
+	return f.secret.each(f.config, func(secret string, v *jsontext.Value) error {
+		return eachRedacted(v, secret, func(pointer string, v *jsontext.Value) error {
+			if p.match != store.Any && p.match.Without() == "" && rec.Revision != store.Any && p.match != rec.Revision {
+				return fault(id, "the config", &store.ConflictError{Want: p.match, Current: rec.Revision})
+			}
+			refuse := func(format string, args ...any) error {
+				return fault(id, "the secret at "+strconv.Quote(pointer),
+					fmt.Errorf("%w: %q stands for the stored value, and "+format+"; give the value itself", append([]any{store.ErrInvalidConfig, Redacted}, args...)...))
+			}
+			if list := shorter(f.config, config, pointer); list != nil {
+				return refuse("the list at %q is shorter than the stored one, so that it cannot be told which is meant", *list)
+			}
+			kept := f.stored[secret]
+			if kept != nil {
+				kept = kept.Clone()
+				if _, err := r.openAll(id, secret, kept); err != nil {
+					return err
+				}
+				kept = kept.At(pointer[len(secret):]) // a part of it, if less was secret when the form was made
+			}
+			if kept == nil {
+				return refuse("none is stored")
+			}
+			*v = *kept
+			if p.match == store.Any { // what is kept must be what is replaced
+				p.match = rec.Revision
+			}
 			return nil
-		}
-		kept := f.stored[pointer]
-		if kept == nil {
-			return fault(id, "the secret at "+strconv.Quote(pointer),
-				fmt.Errorf("%w: %q stands for the stored value, and none is stored; give the value itself", store.ErrInvalidConfig, Redacted))
-		}
-		kept = kept.Clone()
-		if _, err := r.openAll(id, pointer, kept); err != nil {
+		})
+	})
+}
+
+// eachRedacted calls f with every Redacted in v, which stands at pointer.
+func eachRedacted(v *jsontext.Value, pointer string, f func(pointer string, at *jsontext.Value) error) error {
+	if isRedacted(v) {
+		return f(pointer, v)
+	}
+	for i, item := range v.Items {
+		if err := eachRedacted(item, pointer+"/"+strconv.Itoa(i), f); err != nil {
 			return err
 		}
-		*v = *kept
-		if p.match == store.Any { // what is kept must be what is replaced
-			p.match = rec.Revision
+	}
+	for _, m := range v.Members {
+		if err := eachRedacted(m.Value, pointer+"/"+jsontext.EscapeToken(m.Name), f); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// shorter returns the pointer of a list on the way to pointer that has fewer items in config than in stored, or nil.
+func shorter(config, stored *jsontext.Value, pointer string) *string {
+	for i := range len(pointer) {
+		if pointer[i] != '/' {
+			continue
+		}
+		at := pointer[:i]
+		now, before := config.At(at), stored.At(at)
+		if now == nil || before == nil {
+			return nil
+		}
+		if now.Kind == jsontext.Array && before.Kind == jsontext.Array && len(now.Items) < len(before.Items) {
+			return &at
+		}
+	}
+	return nil
 }
 
 // seal makes the form in which a config is stored, out of f.config. A value that is stored already keeps its ciphertext.
@@ -375,6 +426,9 @@ func (f *secrets) seal(r *Registry, id string, p *prepared) error {
 			return fault(id, "the config", ErrNoSecretKey)
 		}
 		box := r.same(id, pointer, f.stored[pointer], v)
+		if text, _ := sealedText(box); box != nil && p.match == store.Any && !r.sealedBy(text) {
+			p.match = f.at // what a rotation seals anew meanwhile stays so
+		}
 		if box == nil {
 			var err error
 			if box, err = r.seal(id, pointer, v); err != nil {

@@ -882,3 +882,157 @@ func TestUnreadableIsNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestSaveBesideRotation: a save that keeps what is sealed does not undo a rotation that comes in between.
+func TestSaveBesideRotation(t *testing.T) {
+	st := memory.New()
+	save(t, registryLike(t, st, keySchema, registry.WithSecrets(ring(t, 1))), "c_p", json.RawMessage(`{"key":"hunter2","host":"a"}`))
+	both := registry.WithSecrets(ring(t, 2, 1))
+	rotator := registryLike(t, st, keySchema, both)
+	spy := &spyStore{Store: st}
+	saver := registryLike(t, spy, keySchema, both)
+	done := false
+	spy.afterGet = func() {
+		if done {
+			return
+		}
+		done = true
+		if report, err := rotator.RotateSecrets(t.Context()); err != nil || report.Configs != 1 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+	}
+	save(t, saver, "c_p", json.RawMessage(`{"key":"hunter2","host":"b"}`))
+	after := registryLike(t, st, keySchema, registry.WithSecrets(ring(t, 2)))
+	rec, err := after.LoadConfig(t.Context(), "c_p")
+	if err != nil || string(rec.Config) != `{"key":"hunter2","host":"b"}` {
+		t.Errorf("after a rotation that returned nil: %s, %v", rec.Config, err)
+	}
+}
+
+// TestFormOfAPart: a form that was made when less was secret keeps the stored value of its part.
+func TestFormOfAPart(t *testing.T) {
+	const inner = `{"properties": {"auth": {"properties": {"key": {"writeOnly": true}}}}}`
+	const outer = `{"properties": {"auth": {"writeOnly": true}}}`
+	st := memory.New()
+	keys := registry.WithSecrets(ring(t, 1))
+	reg := registryLike(t, st, inner, keys)
+	save(t, reg, "c_p", json.RawMessage(`{"auth":{"key":"hunter2","user":"u"}}`))
+	form := redacted(t, reg, "c_p")
+	register(t, reg, "c", giving(outer, "p"))
+	save(t, reg, "c_p", json.RawMessage(form))
+	if got := load(t, reg, "c_p").Config; string(got) != `{"auth":{"key":"hunter2","user":"u"}}` {
+		t.Errorf("loaded %s", got)
+	}
+}
+
+// TestFormOfASealedWhole: so it does where the whole is sealed by now.
+func TestFormOfASealedWhole(t *testing.T) {
+	st := memory.New()
+	reg := registryLike(t, st, `{"properties": {"auth": {"writeOnly": true}}}`, registry.WithSecrets(ring(t, 1)))
+	save(t, reg, "c_p", json.RawMessage(`{"auth":{"key":"hunter2","user":"u"}}`))
+	save(t, reg, "c_p", json.RawMessage(`{"auth":{"key":`+hidden+`,"user":"v"}}`)) // a form made before auth became secret
+	if got := load(t, reg, "c_p").Config; string(got) != `{"auth":{"key":"hunter2","user":"v"}}` {
+		t.Errorf("loaded %s", got)
+	}
+}
+
+// TestFormWithAShorterList: an item that is removed in a form does not give its secret to another.
+func TestFormWithAShorterList(t *testing.T) {
+	st := memory.New()
+	reg := registryLike(t, st, `{"properties":{"l":{"items":{"properties":{"k":{"writeOnly":true}}}}}}`, registry.WithSecrets(ring(t, 1)))
+	save(t, reg, "c_p", json.RawMessage(`{"l":[{"host":"a","k":"ka"},{"host":"b","k":"kb"}]}`))
+	err := saveRaw(t, reg, `{"l":[{"host":"b","k":`+hidden+`}]}`)
+	if !errors.Is(err, store.ErrInvalidConfig) || !strings.Contains(err.Error(), `"/l/0/k"`) || !strings.Contains(err.Error(), `"/l" is shorter`) {
+		t.Errorf("an item less: %v", err)
+	}
+	want := `{"l":[{"host":"c","k":"ka"},{"host":"b","k":"kb"},{"host":"d","k":"kd"}]}`
+	save(t, reg, "c_p", json.RawMessage(strings.NewReplacer(`"ka"`, hidden, `"kb"`, hidden).Replace(want)))
+	if got := load(t, reg, "c_p").Config; string(got) != want {
+		t.Errorf("an item more: %s", got)
+	}
+}
+
+// TestSecretBesideUnknownPattern: a pattern that cannot be matched tells of no member that it is no secret.
+func TestSecretBesideUnknownPattern(t *testing.T) {
+	st := memory.New()
+	reg := registryLike(t, st, `{`+draft2020+`"patternProperties":{"^(?!secret_)":{"type":"string"}},"unevaluatedProperties":{"writeOnly":true}}`, registry.WithSecrets(ring(t, 1)))
+	save(t, reg, "c_p", json.RawMessage(`{"secret_x":"hunter2"}`))
+	if got := stored(t, st, "c_p"); strings.Contains(got, "hunter2") {
+		t.Errorf("stored is %s", got)
+	}
+}
+
+// TestSecretInHugeConfig: what there is no time to look at counts as secret.
+func TestSecretInHugeConfig(t *testing.T) {
+	st := memory.New()
+	reg := registryLike(t, st, `{`+draft2020+`"patternProperties":{"^x":{}},"unevaluatedProperties":{"writeOnly":true}}`, registry.WithSecrets(ring(t, 1)))
+	var b strings.Builder
+	b.WriteString("{")
+	pad := strings.Repeat("p", 160)
+	for i := range 25000 {
+		fmt.Fprintf(&b, `"n%d%s":1,`, i, pad)
+	}
+	b.WriteString(`"last":"hunter2"}`)
+	_, err := reg.SaveConfig(t.Context(), "c_p", json.RawMessage(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stored(t, st, "c_p"); strings.Contains(got, "hunter2") {
+		t.Errorf("stored ends %s", got[len(got)-100:])
+	}
+}
+
+// TestSecretItemsBesideUnknownTuple: a keyword that the draft does not have does not shift the others.
+func TestSecretItemsBesideUnknownTuple(t *testing.T) {
+	for _, schema := range []string{
+		`{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"l":{"prefixItems":[{}],"items":{"writeOnly":true}}}}`,
+		`{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"l":{"items":[{}],"prefixItems":[{}],"additionalItems":{"writeOnly":true}}}}`,
+	} {
+		st := memory.New()
+		reg := registryLike(t, st, schema, registry.WithSecrets(ring(t, 1)))
+		save(t, reg, "c_p", json.RawMessage(`{"l":["hunter2","hunter2"]}`))
+		got := stored(t, st, "c_p")
+		if n := strings.Count(got, "hunter2"); n > strings.Count(schema, `"items":[`) {
+			t.Errorf("stored is %s", got)
+		}
+	}
+}
+
+// TestFormOfADeletedSecret: a secret that is deleted meanwhile does not come back.
+func TestFormOfADeletedSecret(t *testing.T) {
+	st := memory.New()
+	keys := registry.WithSecrets(ring(t, 1))
+	save(t, registryLike(t, st, keySchema, keys), "c_p", json.RawMessage(`{"key":"hunter2"}`))
+	spy := &spyStore{Store: st}
+	reg := registryLike(t, spy, keySchema, keys)
+	spy.afterGet = func() { _ = st.Delete(context.Background(), "c_p", store.Any) }
+	_, err := reg.SaveConfig(t.Context(), "c_p", json.RawMessage(`{"key":`+hidden+`}`), registry.IfRevision(store.Absent))
+	if !errors.Is(err, store.ErrConflict) {
+		t.Errorf("%v; there is %s", err, load(t, reg, "c_p").Config)
+	}
+}
+
+// TestFormOfADeletedConfig: a form of a revision that has gone is a conflict.
+func TestFormOfADeletedConfig(t *testing.T) {
+	st := memory.New()
+	reg := registryLike(t, st, keySchema, registry.WithSecrets(ring(t, 1)))
+	rev := save(t, reg, "c_p", json.RawMessage(`{"key":"hunter2"}`)).Revision
+	if err := reg.DeleteConfig(t.Context(), "c_p"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := reg.SaveConfig(t.Context(), "c_p", json.RawMessage(`{"key":`+hidden+`}`), registry.IfRevision(rev))
+	if !errors.Is(err, store.ErrConflict) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestFieldNamedSecret: a form of a field that is named as sealed values are can be saved.
+func TestFieldNamedSecret(t *testing.T) {
+	st := memory.New()
+	reg := registryLike(t, st, `{"properties":{"o":{"properties":{"$secret":{"type":"integer","writeOnly":true}}}}}`, registry.WithSecrets(ring(t, 1)))
+	save(t, reg, "c_p", json.RawMessage(`{"o":{"$secret":5}}`))
+	t.Log(stored(t, st, "c_p"), redacted(t, reg, "c_p"))
+	if err := saveRaw(t, reg, redacted(t, reg, "c_p")); err != nil {
+		t.Error(err)
+	}
+}
