@@ -58,7 +58,31 @@ func (r Resources) clone() Resources {
 	return r
 }
 
-// cloneValue returns v with maps and slices of its own, at any depth.
+// maxMetadata is how many levels metadata may have. What holds itself has no end of them.
+const maxMetadata = 100
+
+// tooDeep tells whether maps, slices and arrays in v are nested over that many levels.
+func tooDeep(v reflect.Value, levels int) bool {
+	switch v.Kind() {
+	case reflect.Interface:
+		return tooDeep(v.Elem(), levels)
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			if levels == 0 || tooDeep(it.Value(), levels-1) {
+				return true
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if levels == 0 || tooDeep(v.Index(i), levels-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cloneValue returns v with maps, slices and arrays of its own.
 func cloneValue(v reflect.Value) reflect.Value {
 	switch {
 	case v.Kind() == reflect.Interface && !v.IsNil():
@@ -67,6 +91,12 @@ func cloneValue(v reflect.Value) reflect.Value {
 		clone := reflect.MakeMapWithSize(v.Type(), v.Len())
 		for it := v.MapRange(); it.Next(); {
 			clone.SetMapIndex(it.Key(), cloneValue(it.Value()))
+		}
+		return clone
+	case v.Kind() == reflect.Array:
+		clone := reflect.New(v.Type()).Elem()
+		for i := range v.Len() {
+			clone.Index(i).Set(cloneValue(v.Index(i)))
 		}
 		return clone
 	case v.Kind() == reflect.Slice && !v.IsNil():
@@ -149,7 +179,7 @@ type RemoteResource struct {
 	GPUCount    int
 	GPUType     string
 	CostPerHour float64        // estimated, in USD; 0 is not known
-	Metadata    map[string]any // whatever else the provider says; maps and slices in it are copied with the plugin, pointers are not
+	Metadata    map[string]any // whatever else the provider says; at most 100 levels of it; maps, slices and arrays in it are copied with the plugin, pointers and structs are not
 }
 
 // ByMode returns the plugins that run in that mode.

@@ -1,11 +1,14 @@
 package registry_test
 
 import (
+	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pluginregistry/pluginregistry/registry"
+	"github.com/pluginregistry/pluginregistry/store/memory"
 )
 
 // resources are resources with every part set.
@@ -18,7 +21,7 @@ func resources() registry.Resources {
 			CostPerHour: 3.06,
 			Metadata: map[string]any{
 				"nothing": nil, "zone": "a", "nested": map[string]any{"list": []any{map[string]any{"deep": 1}}},
-				"strings": []string{"x"}, "labels": map[string]string{"k": "v"},
+				"strings": []string{"x"}, "array": [1][]string{{"x"}}, "labels": map[string]string{"k": "v"},
 			},
 		},
 	}
@@ -37,6 +40,7 @@ func spoilResources(r *registry.Resources) {
 	if nested, ok := m["nested"].(map[string]any); ok {
 		nested["list"].([]any)[0].(map[string]any)["deep"] = "spoilt"
 		m["strings"].([]string)[0] = "spoilt"
+		m["array"].([1][]string)[0][0] = "spoilt"
 		m["labels"].(map[string]string)["k"] = "spoilt"
 	}
 	clear(m)
@@ -137,5 +141,22 @@ func TestFiltersAndStats(t *testing.T) {
 	}
 	if got := registry.StatsOf(nil); got.Total != 0 || got.ByCategory == nil {
 		t.Errorf("StatsOf of nothing = %+v", got)
+	}
+}
+
+// TestEndlessMetadata: a plugin whose metadata hold themselves fails alone.
+func TestEndlessMetadata(t *testing.T) {
+	endless := map[string]any{}
+	endless["self"] = []any{endless}
+	deep := any("x")
+	for range 100 {
+		deep = map[string]any{"in": deep}
+	}
+	deepest := registry.Info{Name: "deep", Resources: registry.Resources{Remote: &registry.RemoteResource{Metadata: deep.(map[string]any)}}}
+	loop := registry.Info{Name: "loop", Resources: registry.Resources{Remote: &registry.RemoteResource{Metadata: endless}}}
+	plugins, err := registry.New(memory.New()).RegisterManager(t.Context(), "c", describing(loop, deepest))
+	failed, ok := errors.AsType[*registry.DiscoveryError](err)
+	if !ok || len(failed.Failures) != 1 || !strings.Contains(failed.Failures[0].Error(), `"loop"`) || len(plugins) != 1 {
+		t.Errorf("%d plugins, %v", len(plugins), err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -175,6 +176,10 @@ func (r *Registry) examine(ctx context.Context, c *category, infos []Info, faile
 		}
 		if _, twice := seen[info.Name]; twice {
 			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %q: the manager found the name twice; the first stays", info.Name))
+			continue
+		}
+		if info.Remote != nil && tooDeep(reflect.ValueOf(info.Remote.Metadata), maxMetadata) {
+			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %q: its metadata are nested over %d levels, or hold themselves", info.Name, maxMetadata))
 			continue
 		}
 		seen[info.Name] = struct{}{}

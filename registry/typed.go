@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/invopop/jsonschema"
 
@@ -61,8 +63,15 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// knownFields are the fields of the struct types that were met, by the names that encoding/json gives them.
-type knownFields map[reflect.Type]map[string]reflect.Type
+// knownFields are the fields of the struct types that were met.
+type knownFields map[reflect.Type][]field
+
+// field is one as encoding/json sees it.
+type field struct {
+	name  string
+	t     reflect.Type
+	index []int // the way to it through embedded structs
+}
 
 // eachUnknown calls f with the pointer of every member of v that t has no field for. Only objects and arrays have any.
 func (k knownFields) eachUnknown(v *jsontext.Value, t reflect.Type, pointer string, f func(pointer string)) {
@@ -102,73 +111,93 @@ func (k knownFields) field(t reflect.Type, name string) (reflect.Type, bool) {
 		fields = fieldsOf(t)
 		k[t] = fields
 	}
-	if field, ok := fields[name]; ok {
-		return field, true
-	}
-	for known, field := range fields {
-		if strings.EqualFold(known, name) {
-			return field, true
+	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
+		if i := slices.IndexFunc(fields, func(f field) bool { return same(f.name, name) }); i >= 0 {
+			return fields[i].t, true
 		}
 	}
 	return nil, false
 }
 
 // fieldsOf follows the rules of encoding/json: the fields of an embedded struct without a name in its tag are those of the outer struct,
-// and of several with one name the least nested counts, then the only one that has the name by its tag, then none.
-func fieldsOf(t reflect.Type) map[string]reflect.Type {
+// and of several with one name the least nested counts, then the only one that has the name by its tag, then none. They come in the order
+// of their declaration.
+func fieldsOf(t reflect.Type) []field {
+	type embedding struct {
+		t     reflect.Type
+		index []int
+		count int // how many there are of it on its level
+	}
 	type candidate struct {
-		t      reflect.Type
+		field
 		tagged bool
 		count  int
 	}
-	fields := map[string]reflect.Type{}
-	seen := map[reflect.Type]bool{t: true}
+	var fields []field
+	seen := map[reflect.Type]bool{}
 	taken := map[string]bool{}
-	for level := []reflect.Type{t}; len(level) > 0; {
-		var next []reflect.Type
+	for level := []embedding{{t: t, count: 1}}; len(level) > 0; {
+		var next []embedding
 		found := map[string]candidate{}
-		for _, t := range level {
-			for i := range t.NumField() {
-				field := t.Field(i)
-				tag := field.Tag.Get("json")
+		for _, outer := range level {
+			if seen[outer.t] {
+				continue
+			}
+			seen[outer.t] = true
+			for i := range outer.t.NumField() {
+				f := outer.t.Field(i)
+				tag := f.Tag.Get("json")
 				name, _, _ := strings.Cut(tag, ",")
-				inner := field.Type
+				if !isTagName(name) {
+					name = ""
+				}
+				inner := f.Type
 				if inner.Kind() == reflect.Pointer {
 					inner = inner.Elem()
 				}
-				embedded := field.Anonymous && inner.Kind() == reflect.Struct
+				embedded := f.Anonymous && inner.Kind() == reflect.Struct
+				index := append(slices.Clone(outer.index), i)
 				switch {
-				case tag == "-", !field.IsExported() && !embedded:
+				case tag == "-", !f.IsExported() && !embedded:
 					continue
 				case embedded && name == "":
-					if !seen[inner] {
-						seen[inner] = true
-						next = append(next, inner)
+					if i := slices.IndexFunc(next, func(e embedding) bool { return e.t == inner }); i >= 0 {
+						next[i].count++
+					} else {
+						next = append(next, embedding{inner, index, 1})
 					}
 					continue
 				}
-				c := candidate{t: field.Type, tagged: name != "", count: 1}
+				c := candidate{field{name, f.Type, index}, name != "", outer.count}
 				if name == "" {
-					name = field.Name
+					c.name = f.Name
 				}
-				switch old, ok := found[name]; {
+				switch old, ok := found[c.name]; {
 				case ok && old.tagged && !c.tagged:
 					c = old
 				case ok && old.tagged == c.tagged:
 					c.count += old.count
 				}
-				found[name] = c
+				found[c.name] = c
 			}
 		}
 		for name, c := range found {
 			if !taken[name] && c.count == 1 {
-				fields[name] = c.t
+				fields = append(fields, c.field)
 			}
 			taken[name] = true
 		}
 		level = next
 	}
+	slices.SortFunc(fields, func(a, b field) int { return slices.Compare(a.index, b.index) })
 	return fields
+}
+
+// isTagName tells whether encoding/json takes the name in a tag: letters, digits, and most ASCII punctuation.
+func isTagName(name string) bool {
+	return !strings.ContainsFunc(name, func(c rune) bool {
+		return !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+	})
 }
 
 // SchemaFor makes the JSON Schema (2020-12) of a Go struct: its fields by their json tags, and what else there is to say in tags of

@@ -325,3 +325,56 @@ func TestSchemaForATypeThatRefersToItself(t *testing.T) {
 		t.Errorf("as a struct: %+v, %v", got, err)
 	}
 }
+
+// TestEmbeddedTwice: as in encoding/json, fields of a struct that is embedded twice are none.
+func TestEmbeddedTwice(t *testing.T) {
+	reg := newPlugin(t, `{}`)
+	save(t, reg, "c_p", json.RawMessage(`{"X":1}`))
+	v, err := registry.ConfigAs[twiceEmbedded](t.Context(), reg, "c_p")
+	if err == nil {
+		t.Errorf("the key is dropped without a word: %+v", v)
+	}
+}
+
+// TestFieldsByCase: of fields whose names differ in case only, the first counts.
+func TestFieldsByCase(t *testing.T) {
+	type in struct{ X int }
+	type C struct {
+		A in             `json:"key"`
+		B map[string]any `json:"KEY"`
+	}
+	reg := newPlugin(t, `{}`)
+	save(t, reg, "c_p", json.RawMessage(`{"Key":{"y":1}}`))
+	n := 0
+	for range 200 {
+		if _, err := registry.ConfigAs[C](t.Context(), reg, "c_p"); err != nil {
+			n++
+		}
+	}
+	if n != 0 && n != 200 {
+		t.Errorf("%d of 200 fail", n)
+	}
+}
+
+// TestTagNoName: a name in a tag that encoding/json does not take is none.
+func TestTagNoName(t *testing.T) {
+	type C struct {
+		F int "json:\"a\\\\b\""
+	}
+	var c C
+	t.Log(json.Unmarshal([]byte(`{"F":5}`), &c), c)
+	reg := newPlugin(t, `{}`)
+	save(t, reg, "c_p", json.RawMessage(`{"F":5}`))
+	v, err := registry.ConfigAs[C](t.Context(), reg, "c_p")
+	if err != nil || v.F != 5 {
+		t.Error(v, err)
+	}
+}
+
+type twiceEmbedded struct {
+	EmbedsB
+	EmbedsC
+}
+type EmbedsB struct{ Embedded }
+type EmbedsC struct{ Embedded }
+type Embedded struct{ X int }
