@@ -62,10 +62,15 @@ WHERE c.configured = 1
 -- The library gives each of its writes a revision. A write that brings none was made by hand and gets its revision and time here;
 -- what is checked here is what the library has checked before it writes. A write that is refused takes back its whole transaction.
 
--- A row inserted by hand may have replaced one (REPLACE runs no trigger for that), so its revision goes on from the history. Where there is
--- none it is the time in milliseconds, which no counter comes up to.
+-- A row inserted by hand may have replaced one (REPLACE runs no trigger for that), so its revision goes on from the history, even if it
+-- brings one that has been (which it has not if the line of history is its own). Where there is no history it is the time in milliseconds,
+-- which no counter comes up to.
 -- +goose StatementBegin
-CREATE TRIGGER plugin_configs_insert AFTER INSERT ON plugin_configs WHEN NEW.revision = 0
+CREATE TRIGGER plugin_configs_insert AFTER INSERT ON plugin_configs
+WHEN NEW.revision = 0
+  OR EXISTS (SELECT 1 FROM plugin_config_history
+             WHERE plugin_id = NEW.plugin_id AND revision >= NEW.revision
+               AND (revision > NEW.revision OR config IS NOT NEW.config OR configured <> NEW.configured))
 BEGIN
     SELECT RAISE(ROLLBACK, 'a name stands twice in one object of the config')
     WHERE json_valid(NEW.config) AND (SELECT count(*) > count(DISTINCT fullkey) FROM json_tree(NEW.config));
@@ -109,6 +114,7 @@ END;
 -- +goose StatementBegin
 CREATE TRIGGER plugin_configs_history_insert AFTER INSERT ON plugin_configs
 WHEN NEW.revision > 0 AND (SELECT history FROM plugin_config_settings WHERE id = 1) > 0
+ AND NOT EXISTS (SELECT 1 FROM plugin_config_history WHERE plugin_id = NEW.plugin_id AND revision >= NEW.revision)
 BEGIN
     INSERT INTO plugin_config_history (plugin_id, revision, config, configured, changed_at)
     VALUES (NEW.plugin_id, NEW.revision, NEW.config, NEW.configured, NEW.updated_at);

@@ -369,6 +369,28 @@ func TestAnyWithoutAfterRollback(t *testing.T) {
 	}
 }
 
+// TestReplacedByHand: a row that is put back by hand with a revision that has been gets one that has not, and saves go on from there.
+func TestReplacedByHand(t *testing.T) {
+	for _, revision := range []int{0, 1, 2, 5} {
+		t.Run(fmt.Sprint("revision ", revision), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			s := open(t, path, sqlite.WithHistory(3))
+			for n := range 5 {
+				put(t, s, "a", fmt.Sprintf(`{"n":%d}`, n))
+			}
+			exec1(t, raw(t, path), `INSERT OR REPLACE INTO plugin_configs VALUES ('a', '{"hand":1}', 1, ?, '2026-01-01T00:00:00.000Z')`, revision)
+			if rec := must(s.Get(t.Context(), "a")); rec.Revision != "6" || string(rec.Config) != `{"hand":1}` {
+				t.Errorf("there is %v, want revision 6", rec)
+			}
+			for n := range 5 {
+				if rec := put(t, s, "a", fmt.Sprintf(`{"m":%d}`, n)); rec.Revision != store.Revision(fmt.Sprint(7+n)) {
+					t.Errorf("the next save is %v", rec)
+				}
+			}
+		})
+	}
+}
+
 // TestClockSetBack: revisions do not depend on the clock.
 func TestClockSetBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
