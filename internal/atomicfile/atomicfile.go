@@ -34,6 +34,8 @@ func IsTemp(name string) bool {
 type Dir struct {
 	root *os.Root
 	self *os.File // the directory itself, to sync
+	path string
+	info fs.FileInfo // which directory was at path
 }
 
 // Open opens the directory at path, which it makes, with its parents, 0700, if it is missing.
@@ -49,7 +51,24 @@ func Open(path string) (*Dir, error) {
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &Dir{root: root, self: self}, nil
+	info, err := self.Stat()
+	if err != nil {
+		return nil, errors.Join(err, self.Close(), root.Close())
+	}
+	return &Dir{root, self, path, info}, nil
+}
+
+// Intact returns an error if the directory is not where it was opened, so that nobody who looks there later would find what is written to
+// it. Where it cannot be told, as the way there is barred by now, it is nil.
+func (d *Dir) Intact() error {
+	info, err := os.Stat(d.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the directory is gone, nothing can be kept in it: put it back and open the store again: %w", err)
+	case err == nil && !os.SameFile(info, d.info):
+		return errors.New("the directory was replaced by another while it was open, nothing can be kept in the old one: open the store again")
+	}
+	return nil
 }
 
 // makeDir makes the directory and syncs the parents of all that it made: a file in a directory that is gone after a power failure

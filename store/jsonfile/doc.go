@@ -56,6 +56,8 @@
 //
 // # Durability
 //
+// A directory that is deleted, moved or replaced by another while it is open is an error at every call: open the store again.
+//
 // A write that has returned nil outlasts a crash of the process and of the machine. If the disk is full or the directory
 // read-only, the error wraps that of the system, and the old file stays. One case is out of anyone's hands: if the system
 // reports an error when the directory is synced, after the new file was put in place, the write fails though the new config is there.

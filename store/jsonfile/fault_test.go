@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
 	"github.com/pluginregistry/pluginregistry/internal/filename"
@@ -373,4 +375,76 @@ func TestTwinsHere(t *testing.T) {
 	wantConfig(t, s, "a", `{"n":1}`)
 	wantConfig(t, s, "A", `{"n":2}`)
 	wantConfigured(t, s, "A", "a", "x")
+}
+
+// moving is a directory that is moved away when a file is put in place.
+type moving struct {
+	directory
+	move func() error
+}
+
+func (d moving) Rename(from, to string) error {
+	return errors.Join(d.directory.Rename(from, to), d.move())
+}
+
+// TestDirectoryGone: once the directory is not where it was, nothing is acknowledged that nobody would find there, and the error says to open
+// it again.
+func TestDirectoryGone(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not let an open directory go")
+	}
+	away := func(dir string) error { return os.Rename(dir, dir+".old") }
+	for name, spoil := range map[string]func(dir string) error{
+		"deleted":  os.RemoveAll,
+		"moved":    away,
+		"replaced": func(dir string) error { return errors.Join(away(dir), os.Mkdir(dir, 0o700)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "d")
+			s, err := Open(dir, WithPollInterval(time.Millisecond))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			config := json.RawMessage(`{"n":1}`)
+			if _, err := s.Put(t.Context(), "a", config, store.Any); err != nil {
+				t.Fatal(err)
+			}
+			changes := s.Watch(t.Context())
+			if err := spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			clear := func(what string, err error) {
+				t.Helper()
+				if err == nil || !strings.Contains(err.Error(), "open the store again") {
+					t.Errorf("%s: acknowledged, or the error is not clear: %v", what, err)
+				}
+			}
+			_, err = s.Put(t.Context(), "a", json.RawMessage(`{"n":2}`), store.Any)
+			clear("Put", err)
+			_, err = s.PutAll(t.Context(), []store.Put{{ID: "a", Config: config}, {ID: "b", Config: config}})
+			clear("PutAll", err)
+			clear("Delete", s.Delete(t.Context(), "a", store.Any))
+			_, err = s.Get(t.Context(), "a")
+			clear("Get", err)
+			_, err = s.Configured(t.Context())
+			clear("Configured", err)
+			for _, err := range changes {
+				clear("Watch", err)
+				break
+			}
+		})
+	}
+	t.Run("while saving", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "d")
+		s, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		s.dir = moving{s.dir, func() error { return away(dir) }}
+		if _, err := s.Put(t.Context(), "a", json.RawMessage(`{"n":1}`), store.Any); err == nil {
+			t.Error("acknowledged")
+		}
+	})
 }

@@ -2,6 +2,7 @@ package jsonfile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,7 @@ var (
 
 // directory is what the store does to its directory; it is an *atomicfile.Dir.
 type directory interface {
+	Intact() error
 	Lstat(name string) (fs.FileInfo, error)
 	Open(name string) (*os.File, error)
 	Names() ([]string, error)
@@ -145,9 +147,10 @@ func (s *Store) reading(ctx context.Context, f func() error) error {
 	})
 }
 
-// writing runs f while the store is open and nobody else, in any process, writes.
+// writing runs f while the store is open and nobody else, in any process, writes. What was written to a directory that has been moved away
+// meanwhile does not count.
 func (s *Store) writing(ctx context.Context, f func() error) error {
-	return s.whileOpen(ctx, func() error { return s.locked(ctx, f) })
+	return s.whileOpen(ctx, func() error { return cmp.Or(s.locked(ctx, f), s.dir.Intact()) })
 }
 
 // whileOpen runs f while the store is open.
@@ -159,6 +162,9 @@ func (s *Store) whileOpen(ctx context.Context, f func() error) error {
 	defer s.mu.RUnlock()
 	if s.closed {
 		return store.ErrClosed
+	}
+	if err := s.dir.Intact(); err != nil {
+		return err
 	}
 	return f()
 }
