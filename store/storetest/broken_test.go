@@ -27,6 +27,7 @@ var broken = map[string]struct {
 	"reads what is gone as empty":       {func() store.Store { return emptyForNothing{memory.New()} }, "get_nothing"},
 	"ignores match":                     {func() store.Store { return ignoringMatch{memory.New()} }, "match"},
 	"takes AnyWithout for Any":          {func() store.Store { return ignoringWord{memory.New()} }, "match_without_a_word"},
+	"forgets to look in a batch":        {func() store.Store { return &hasty{Store: memory.New()} }, "at_random"},
 	"decides before it writes":          {func() store.Store { return &deciding{Store: memory.New()} }, "compare_and_swap"},
 	"takes what is no config":           {func() store.Store { return lenient{memory.New()} }, "refused_configs"},
 	"rounds numbers":                    {func() store.Store { return rounding{memory.New()} }, "as_saved"},
@@ -99,6 +100,25 @@ type ignoringMatch struct{ store.Store }
 
 func (s ignoringMatch) Put(ctx context.Context, id string, config json.RawMessage, _ store.Revision) (store.Record, error) {
 	return s.Store.Put(ctx, id, config, store.Any)
+}
+
+// hasty does not look what is there when a batch comes before.
+type hasty struct {
+	store.Store
+	batch bool
+}
+
+func (s *hasty) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
+	if s.batch {
+		match = store.Any
+	}
+	s.batch = false
+	return s.Store.Put(ctx, id, config, match)
+}
+
+func (s *hasty) PutAll(ctx context.Context, puts []store.Put) ([]store.Record, error) {
+	s.batch = true
+	return s.Store.(store.Batcher).PutAll(ctx, puts)
 }
 
 type ignoringWord struct{ store.Store }

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -55,6 +57,7 @@ var cases = []testCase{
 	{"delete", "Delete removes the config and the configured flag; deleting nothing is no error.", testDelete},
 	{"match", "A write happens only if its match agrees with what is there; else ErrConflict tells the current revision.", testMatch},
 	{"match without a word", "With match AnyWithout a config is written over unless the word stands in it.", testAnyWithout},
+	{"at random", "After any sequence of writes there is what those that Match allows have left.", testAtRandom},
 	{"unchanged", "Saving exactly what is stored writes nothing and keeps revision and time.", testUnchanged},
 	{"revisions", "A revision never comes twice for one ID with another config, not after deleting either.", testRevisions},
 	{"configured", "Configured lists the IDs that have a config, sorted by code point.", testConfigured},
@@ -360,6 +363,83 @@ func testAnyWithout(t *testing.T, s store.Store) {
 		wantConflict(t, fmt.Sprintf("Put without %q, which is no word", word), save(`{"n":7}`), rec.Revision)
 	}
 	wantConfig(t, s, id, held)
+}
+
+func testAtRandom(t *testing.T, s store.Store) {
+	for seed := range uint64(3) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		ids := []string{fmt.Sprint("a", seed), fmt.Sprint("b", seed), fmt.Sprint("c", seed)}
+		there := map[string]store.Record{}              // what should be there
+		given := map[string]map[store.Revision]string{} // the configs that revisions were given to
+		for _, id := range ids {
+			there[id], given[id] = store.Record{Revision: store.Absent}, map[store.Revision]string{}
+		}
+		some := func(id string) store.Put {
+			config := fmt.Sprintf(`{"%s":%d}`, []string{"n", "word"}[r.IntN(2)], r.IntN(4))
+			matches := []store.Revision{store.Any, store.Any, store.Absent, store.AnyWithout("word"), there[id].Revision}
+			if old := slices.Sorted(maps.Keys(given[id])); len(old) > 0 {
+				matches = append(matches, old[r.IntN(len(old))])
+			}
+			return store.Put{ID: id, Config: json.RawMessage(config), Match: matches[r.IntN(len(matches))]}
+		}
+		allowed := func(p store.Put) bool { return store.Match(p.Match, there[p.ID].Revision, there[p.ID].Config) == nil }
+		check := func(what string, allowed bool, err error) {
+			t.Helper()
+			if allowed == (err != nil) || err != nil && !errors.Is(err, store.ErrConflict) {
+				t.Fatalf("%s: %v; a conflict: %v", what, err, !allowed)
+			}
+		}
+		saved := func(p store.Put, rec store.Record) {
+			t.Helper()
+			before, known := given[p.ID][rec.Revision]
+			switch same := string(there[p.ID].Config) == string(p.Config); {
+			case same != (rec.Revision == there[p.ID].Revision):
+				t.Fatalf("%v makes %v of %v", p, rec, there[p.ID])
+			case known && before != string(p.Config):
+				t.Fatalf("%v has a revision again that was another config's", rec)
+			}
+			given[p.ID][rec.Revision] = string(p.Config)
+			there[p.ID] = rec
+		}
+		b, batches := s.(store.Batcher)
+		for range 60 {
+			p := some(ids[r.IntN(len(ids))])
+			switch n := r.IntN(6); {
+			case n == 0:
+				err := s.Delete(t.Context(), p.ID, p.Match)
+				check(fmt.Sprintf("deletion, %v", p), allowed(p), err)
+				if err == nil {
+					there[p.ID] = store.Record{Revision: store.Absent}
+				}
+			case n < 3 && batches:
+				var puts []store.Put
+				all := true
+				for _, id := range ids[r.IntN(len(ids)):] {
+					p := some(id)
+					puts, all = append(puts, p), all && allowed(p)
+				}
+				recs, err := b.PutAll(t.Context(), puts)
+				check(fmt.Sprint("batch, ", puts), all, err)
+				for i, rec := range recs {
+					saved(puts[i], rec)
+				}
+			default:
+				rec, err := s.Put(t.Context(), p.ID, p.Config, p.Match)
+				check(p.String(), allowed(p), err)
+				if err == nil {
+					saved(p, rec)
+				}
+			}
+			for _, id := range ids {
+				switch got, err := s.Get(t.Context(), id); {
+				case there[id].Revision == store.Absent:
+					wantErr(t, "Get of what is not there", err, store.ErrNotFound)
+				case err != nil || got.Revision != there[id].Revision || string(got.Config) != string(there[id].Config):
+					t.Fatalf("there is %v with %s, %v; want %v with %s", got, got.Config, err, there[id], there[id].Config)
+				}
+			}
+		}
+	}
 }
 
 func testUnchanged(t *testing.T, s store.Store) {
