@@ -48,8 +48,8 @@ type Config struct {
 type Store struct {
 	cfg Config
 
-	get, configured, kept, history, keeps, last, since, rows statement // on the Reader
-	current, insert, update, replace, remove                 statement // on the Writer
+	get, configured, kept, chain, scan, keeps, last, since, rows statement // on the Reader
+	current, insert, revive, update, replace, remove             statement // on the Writer
 
 	queue   queue
 	guesses guesses // whoever has the turn uses them
@@ -62,20 +62,38 @@ type Store struct {
 const (
 	getSQL        = `SELECT config, revision, updated_at FROM plugin_configs WHERE plugin_id = ? AND configured = 1`
 	configuredSQL = `SELECT plugin_id FROM plugin_configs WHERE configured = 1 ORDER BY plugin_id`
-	// The current state is among the history unless history was off when it was saved.
-	historySQL = `
-SELECT config, revision, changed_at, configured FROM plugin_config_history WHERE plugin_id = ?1
+	// chainSQL finds the states of a plugin, the newest ?2 (-1: all) in the history: each names the one before it. The last column tells
+	// that there is one before.
+	chainSQL = `
+WITH RECURSIVE chain (seq, revision, previous, beyond) AS (
+    SELECT 0, revision + 1, last_state, revision - (SELECT history FROM plugin_config_settings WHERE id = 1)
+    FROM plugin_configs WHERE plugin_id = ?1
+    UNION ALL
+    SELECT s.seq, s.revision, s.previous, chain.beyond
+    FROM chain CROSS JOIN plugin_config_states AS s ON s.seq = chain.previous
+    WHERE s.plugin_id = ?1 AND s.revision < chain.revision AND s.revision > chain.beyond
+    LIMIT iif(?2 < 0, -1, ?2 + 1)
+)
+SELECT s.seq, s.config, s.revision, s.changed_at, s.configured, s.previous IS NOT NULL AND s.revision - 1 > chain.beyond
+FROM chain CROSS JOIN plugin_config_states AS s ON s.seq = chain.seq` + currentSQL
+	// scanSQL finds them by looking at all states there are.
+	scanSQL = `
+SELECT seq, config, revision, changed_at, configured, 0 FROM plugin_config_history WHERE plugin_id = ?1` + currentSQL
+	// The current state is among the others unless history was off when it was saved.
+	currentSQL = `
 UNION ALL
-SELECT config, revision, updated_at, configured FROM plugin_configs AS c WHERE plugin_id = ?1
-   AND NOT EXISTS (SELECT 1 FROM plugin_config_history AS h WHERE h.plugin_id = ?1 AND h.revision = c.revision)
-ORDER BY revision DESC LIMIT ?2`
-	keptSQL    = `SELECT DISTINCT plugin_id FROM plugin_config_history ORDER BY plugin_id`
-	rewriteSQL = `UPDATE plugin_config_history SET config = ? WHERE plugin_id = ? AND revision = ?`
+SELECT 0, c.config, c.revision, c.updated_at, c.configured, c.last_state IS NOT NULL AND settings.history > 0
+FROM plugin_configs AS c JOIN plugin_config_settings AS settings ON settings.id = 1
+WHERE c.plugin_id = ?1 AND NOT EXISTS (
+    SELECT 1 FROM plugin_config_states AS s WHERE s.seq = c.last_state AND s.plugin_id = ?1 AND s.revision = c.revision AND settings.history > 0)
+ORDER BY 3 DESC LIMIT ?2`
+	keptSQL    = `SELECT plugin_id FROM plugin_configs WHERE last_state IS NOT NULL ORDER BY plugin_id`
+	rewriteSQL = `UPDATE plugin_config_states SET config = ? WHERE seq = ? AND plugin_id = ? AND revision = ?`
 	// What watchers ask: how many states of each config the history keeps; its last line; that line and those since; and where there is no
 	// history, all rows.
 	keepsSQL = `SELECT history FROM plugin_config_settings WHERE id = 1`
-	lastSQL  = `SELECT seq, plugin_id, revision, configured FROM plugin_config_history ORDER BY seq DESC LIMIT 1`
-	sinceSQL = `SELECT seq, plugin_id, revision, configured FROM plugin_config_history WHERE seq >= ? ORDER BY seq`
+	lastSQL  = `SELECT seq, plugin_id, revision, configured FROM plugin_config_states ORDER BY seq DESC LIMIT 1`
+	sinceSQL = `SELECT seq, plugin_id, revision, configured FROM plugin_config_states WHERE seq >= ? ORDER BY seq`
 	rowsSQL  = `SELECT plugin_id, revision, configured FROM plugin_configs ORDER BY plugin_id`
 )
 
@@ -83,9 +101,10 @@ ORDER BY revision DESC LIMIT ?2`
 func New(cfg Config) *Store {
 	s := &Store{cfg: cfg, closed: make(chan struct{}), guesses: guesses{}}
 	s.queue.turn = make(chan struct{}, 1)
-	s.get.query, s.configured.query, s.kept.query, s.history.query = getSQL, configuredSQL, keptSQL, historySQL
+	s.get.query, s.configured.query, s.kept.query, s.chain.query, s.scan.query = getSQL, configuredSQL, keptSQL, chainSQL, scanSQL
 	s.keeps.query, s.last.query, s.since.query, s.rows.query = keepsSQL, lastSQL, sinceSQL, rowsSQL
-	s.current.query, s.insert.query, s.update.query, s.replace.query, s.remove.query = getSQL, insertSQL, updateSQL, replaceSQL, removeSQL
+	s.current.query, s.insert.query, s.revive.query = getSQL, insertSQL, reviveSQL
+	s.update.query, s.replace.query, s.remove.query = updateSQL, replaceSQL, removeSQL
 	return s
 }
 
@@ -126,7 +145,8 @@ func (s *Store) Close() {
 		s.mu.Unlock()
 		s.active.Wait()
 		for _, st := range []*statement{
-			&s.get, &s.configured, &s.kept, &s.history, &s.keeps, &s.last, &s.since, &s.rows, &s.current, &s.insert, &s.update, &s.replace, &s.remove,
+			&s.get, &s.configured, &s.kept, &s.chain, &s.scan, &s.keeps, &s.last, &s.since, &s.rows,
+			&s.current, &s.insert, &s.revive, &s.update, &s.replace, &s.remove,
 		} {
 			st.close()
 		}
@@ -285,52 +305,73 @@ func (s *Store) ids(ctx context.Context, op string, st *statement) (ids []string
 
 // History returns the states of id, newest first.
 func (s *Store) History(ctx context.Context, id string, limit int) ([]store.Version, error) {
-	if err := store.CheckID(id); err != nil {
-		return nil, failed("history", id, err)
-	}
-	if err := s.begin(ctx); err != nil {
-		return nil, failed("history", id, err)
-	}
-	defer s.end()
-	var versions []store.Version
-	err := s.reading(ctx, &s.history, func(ctx context.Context, stmt *sqlx.Stmt) (err error) {
-		versions, err = s.versions(ctx, stmt, id, limit)
-		return err
-	})
+	states, err := s.states(ctx, id, limit)
 	if err != nil {
 		return nil, failed("history", id, err)
+	}
+	var versions []store.Version
+	for _, st := range states {
+		versions = append(versions, st.Version)
 	}
 	return versions, nil
 }
 
-func (s *Store) versions(ctx context.Context, stmt *sqlx.Stmt, id string, limit int) ([]store.Version, error) {
+// state is one of the history.
+type state struct {
+	store.Version
+	seq   int64
+	older bool // there is one before it
+}
+
+// states returns the states of id, newest first. Where the one that comes next is not where it should be, as somebody has deleted it by hand or
+// the history was shorter for a while, all states there are must be looked at.
+func (s *Store) states(ctx context.Context, id string, limit int) (states []state, err error) {
+	if err := store.CheckID(id); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
 	if limit <= 0 {
 		limit = -1 // no limit, in SQL
 	}
+	for _, st := range []*statement{&s.chain, &s.scan} {
+		err = s.reading(ctx, st, func(ctx context.Context, stmt *sqlx.Stmt) (err error) {
+			states, err = s.readStates(ctx, stmt, id, limit)
+			return err
+		})
+		if n := len(states); err != nil || n == 0 || n == limit || !states[n-1].older {
+			break
+		}
+	}
+	return states, err
+}
+
+func (s *Store) readStates(ctx context.Context, stmt *sqlx.Stmt, id string, limit int) ([]state, error) {
 	rows, err := stmt.QueryContext(ctx, id, limit)
 	if err != nil {
 		return nil, s.cfg.Explain(err)
 	}
 	defer rows.Close()
-	var versions []store.Version
+	var states []state
 	for rows.Next() {
+		var st state
 		var config []byte
 		var revision int64
 		var at string
-		var configured bool
-		if err := rows.Scan(&config, &revision, &at, &configured); err != nil {
+		if err := rows.Scan(&st.seq, &config, &revision, &at, &st.Configured, &st.older); err != nil {
 			return nil, s.cfg.Explain(err)
 		}
-		v := store.Version{Configured: configured}
-		if v.Record, v.Err = record(id, nil, revision, at); v.Err == nil && configured {
-			v.Config, v.Err = readable(config)
+		if st.Record, st.Err = record(id, nil, revision, at); st.Err == nil && st.Configured {
+			st.Config, st.Err = readable(config)
 		}
-		versions = append(versions, v)
+		states = append(states, st)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, s.cfg.Explain(err)
 	}
-	return versions, nil
+	return states, nil
 }
 
 var (

@@ -21,15 +21,20 @@ import (
 // OR ROLLBACK, here and in the triggers, is cheaper than the usual OR ABORT: SQLite need not be ready to undo a single statement, for which
 // it copies every page that a statement with triggers changes. A write that fails is undone with its transaction.
 const (
-	// insertSQL saves a config where there is none.
+	// insertSQL saves a config where there is no row. It is no upsert, for which the trigger that notes what an INSERT by hand replaces
+	// would run.
 	insertSQL = `
-INSERT OR ROLLBACK INTO plugin_configs (plugin_id, config, configured, revision, updated_at) VALUES (?1, ?2, 1, 1, ?3)
-ON CONFLICT (plugin_id) DO UPDATE
-SET config = excluded.config, configured = 1, revision = revision + 1, updated_at = excluded.updated_at
-WHERE configured = 0
+INSERT OR ROLLBACK INTO plugin_configs (plugin_id, config, configured, revision, updated_at) SELECT ?1, ?2, 1, 1, ?3
+WHERE NOT EXISTS (SELECT 1 FROM plugin_configs WHERE plugin_id = ?1)
 RETURNING revision`
 
-	// updateSQL saves a config over whatever there is, if the word ?4 is not in it. It is apart from insertSQL because an UPDATE that sets
+	// reviveSQL saves a config where one was deleted.
+	reviveSQL = `
+UPDATE OR ROLLBACK plugin_configs SET config = ?2, configured = 1, revision = revision + 1, updated_at = ?3
+WHERE plugin_id = ?1 AND configured = 0
+RETURNING revision`
+
+	// updateSQL saves a config over whatever there is, if the word ?4 is not in it. It is apart from reviveSQL because an UPDATE that sets
 	// configured, too, writes the index of what is configured anew.
 	updateSQL = `
 UPDATE OR ROLLBACK plugin_configs SET config = ?2, revision = revision + 1, updated_at = ?3
@@ -53,13 +58,13 @@ RETURNING revision`
 )
 
 // writing are the statements of the writer.
-type writing struct{ current, insert, update, replace, remove *sqlx.Stmt }
+type writing struct{ current, insert, revive, update, replace, remove *sqlx.Stmt }
 
 // in returns the statements as they run inside tx.
 func (w writing) in(tx *sqlx.Tx) writing {
 	return writing{
-		current: tx.Stmtx(w.current), insert: tx.Stmtx(w.insert), update: tx.Stmtx(w.update), replace: tx.Stmtx(w.replace),
-		remove: tx.Stmtx(w.remove),
+		current: tx.Stmtx(w.current), insert: tx.Stmtx(w.insert), revive: tx.Stmtx(w.revive), update: tx.Stmtx(w.update),
+		replace: tx.Stmtx(w.replace), remove: tx.Stmtx(w.remove),
 	}
 }
 
@@ -69,7 +74,10 @@ func (s *Store) writing(ctx context.Context) (w writing, err error) {
 	for _, p := range []struct {
 		stmt **sqlx.Stmt
 		st   *statement
-	}{{&w.current, &s.current}, {&w.insert, &s.insert}, {&w.update, &s.update}, {&w.replace, &s.replace}, {&w.remove, &s.remove}} {
+	}{
+		{&w.current, &s.current}, {&w.insert, &s.insert}, {&w.revive, &s.revive}, {&w.update, &s.update}, {&w.replace, &s.replace},
+		{&w.remove, &s.remove},
+	} {
 		if *p.stmt, err = p.st.on(ctx, s.cfg.Writer); err != nil {
 			return w, s.cfg.Explain(err)
 		}
@@ -426,13 +434,13 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 		case p.config == "":
 			p.revision, err = returned(ctx, stmts.remove, p.id, p.match == store.Any, over.revision, now)
 		case p.match == store.Absent:
-			p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
+			p.revision, err = inserted(ctx, stmts, p, now)
 		case !whatever || over.revision != 0:
 			p.revision, err = replaced(ctx, stmts.replace, p.id, p.config, now, ask, over.revision)
 		default:
 			p.revision, err = returned(ctx, stmts.update, p.id, p.config, now, ask)
 			if p.revision == 0 && err == nil {
-				p.revision, err = returned(ctx, stmts.insert, p.id, p.config, now)
+				p.revision, err = inserted(ctx, stmts, p, now)
 			}
 		}
 		if err != nil {
@@ -519,6 +527,15 @@ func replaced(ctx context.Context, stmt *sqlx.Stmt, id, config, now, without str
 	return revision + 1, nil
 }
 
+// inserted saves p where there is no config, and returns its revision, or 0 if there is one.
+func inserted(ctx context.Context, stmts writing, p *put, now string) (int64, error) {
+	revision, err := returned(ctx, stmts.insert, p.id, p.config, now)
+	if revision == 0 && err == nil {
+		revision, err = returned(ctx, stmts.revive, p.id, p.config, now)
+	}
+	return revision, err
+}
+
 // returned runs a statement that returns the new revision of the row it changed, or 0 if it changed none. It reads all rows there are: a
 // statement left before its end stays open and keeps the WAL from being reused.
 func returned(ctx context.Context, stmt *sqlx.Stmt, args ...any) (revision int64, err error) {
@@ -537,18 +554,18 @@ func returned(ctx context.Context, stmt *sqlx.Stmt, args ...any) (revision int64
 
 // RewriteHistory rewrites the earlier states of id, each in a transaction of its own. One that fails does not stop the others.
 func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(store.Version) (json.RawMessage, error)) error {
-	versions, err := s.History(ctx, id, 0)
+	states, err := s.states(ctx, id, 0)
 	if err != nil {
-		return err
+		return failed("rewrite history", id, err)
 	}
 	var failures []error
-	for _, v := range versions[min(1, len(versions)):] {
-		err := v.Err
-		if v.Configured && err == nil {
-			err = s.rewrite(ctx, v, rewrite)
+	for _, st := range states[min(1, len(states)):] {
+		err := st.Err
+		if st.Configured && err == nil {
+			err = s.rewrite(ctx, st, rewrite)
 		}
 		if err != nil {
-			failures = append(failures, fmt.Errorf("revision %q: %w", v.Revision, err))
+			failures = append(failures, fmt.Errorf("revision %q: %w", st.Revision, err))
 		}
 	}
 	if failures != nil {
@@ -557,10 +574,10 @@ func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(stor
 	return nil
 }
 
-func (s *Store) rewrite(ctx context.Context, v store.Version, rewrite func(store.Version) (json.RawMessage, error)) error {
-	before := v.Config
-	v.Config = bytes.Clone(before)
-	config, err := rewrite(v)
+func (s *Store) rewrite(ctx context.Context, st state, rewrite func(store.Version) (json.RawMessage, error)) error {
+	before := st.Config
+	st.Config = bytes.Clone(before)
+	config, err := rewrite(st.Version)
 	if err != nil {
 		return err
 	}
@@ -571,7 +588,7 @@ func (s *Store) rewrite(ctx context.Context, v store.Version, rewrite func(store
 		return nil
 	}
 	return s.Exclusively(ctx, func(ctx context.Context) error {
-		_, err := s.cfg.Writer.ExecContext(ctx, rewriteSQL, string(config), v.ID, numberOf(v.Revision))
+		_, err := s.cfg.Writer.ExecContext(ctx, rewriteSQL, string(config), st.seq, st.ID, numberOf(st.Revision))
 		return err
 	})
 }

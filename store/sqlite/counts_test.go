@@ -107,3 +107,41 @@ func TestWALAfterSaves(t *testing.T) {
 		t.Errorf("the -wal file has %s bytes", strconv.FormatInt(size, 10))
 	}
 }
+
+// TestPagesPerSave: with history a save writes few pages to the -wal file, also where each adds a state and the oldest goes.
+func TestPagesPerSave(t *testing.T) {
+	const plugins, saves, page = 500, 2000, 4096 + 24 // with the header that the -wal file gives it
+	for name, c := range map[string]struct {
+		history, rounds int
+		most            float64
+	}{
+		"no history": {0, 1, 1.01},
+		"growing":    {50, 1, 3},
+		"full":       {10, 25, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			s := open(t, path, sqlite.WithHistory(c.history))
+			ids, configs := benchIDs(plugins), newBenchConfigs()
+			for range c.rounds {
+				_ = must(s.PutAll(t.Context(), benchPuts(ids, configs)))
+			}
+			reader := raw(t, path) // keeps the -wal file from being used from its start again
+			exec1(t, reader, `BEGIN`)
+			var n int
+			if err := reader.QueryRow(`SELECT count(*) FROM plugin_configs`).Scan(&n); err != nil || n != plugins {
+				t.Fatal(n, err)
+			}
+			put(t, s, "first", `{}`) // from here on it only grows
+			before := must(os.Stat(path + "-wal")).Size()
+			for n := range saves {
+				put(t, s, ids[n*benchStep%len(ids)], string(configs.next()))
+			}
+			pages := float64(must(os.Stat(path+"-wal")).Size()-before) / page / saves
+			t.Logf("%.2f pages a save", pages)
+			if pages > c.most {
+				t.Errorf("a save writes %.2f pages to the -wal file, want %v at most", pages, c.most)
+			}
+		})
+	}
+}

@@ -378,9 +378,12 @@ func TestReplacedByHand(t *testing.T) {
 			for n := range 5 {
 				put(t, s, "a", fmt.Sprintf(`{"n":%d}`, n))
 			}
-			exec1(t, raw(t, path), `INSERT OR REPLACE INTO plugin_configs VALUES ('a', '{"hand":1}', 1, ?, '2026-01-01T00:00:00.000Z')`, revision)
+			exec1(t, raw(t, path), `INSERT OR REPLACE INTO plugin_configs (plugin_id, config, revision) VALUES ('a', '{"hand":1}', ?)`, revision)
 			if rec := must(s.Get(t.Context(), "a")); rec.Revision != "6" || string(rec.Config) != `{"hand":1}` {
 				t.Errorf("there is %v, want revision 6", rec)
+			}
+			if got := configsOf(must(s.History(t.Context(), "a", 0))); got != `{"hand":1} {"n":4} {"n":3}` {
+				t.Errorf("the history is %s", got)
 			}
 			for n := range 5 {
 				if rec := put(t, s, "a", fmt.Sprintf(`{"m":%d}`, n)); rec.Revision != store.Revision(fmt.Sprint(7+n)) {

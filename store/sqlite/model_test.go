@@ -62,7 +62,7 @@ func TestAgainstMemory(t *testing.T) {
 				}
 				return ours == nil
 			}
-			for range 150 {
+			for range 250 { // more states than are looked at in one sweep
 				s, id := stores[r.IntN(2)], ids[r.IntN(len(ids))]
 				switch r.IntN(8) {
 				case 0, 1, 2:
@@ -92,7 +92,13 @@ func TestAgainstMemory(t *testing.T) {
 					}
 				case 6:
 					c := config()
-					_, err := model.Get(t.Context(), id)
+					rec, err := model.Get(t.Context(), id)
+					if r.IntN(2) == 0 && string(rec.Config) != c {
+						exec1(t, hand, `REPLACE INTO plugin_configs (plugin_id, config) VALUES (?1, ?2)`, id, c)
+						theirs, _ := model.Put(t.Context(), id, json.RawMessage(c), store.Any)
+						note(id, must(s.Get(t.Context(), id)).Revision, theirs.Revision)
+						break
+					}
 					if err != nil && len(revisions[id][0]) > 0 {
 						break // the mark of a deletion is there
 					}

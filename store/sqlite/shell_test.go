@@ -44,7 +44,7 @@ func TestShellReads(t *testing.T) {
 		`SELECT path, type, value FROM config_values WHERE plugin_id = 'llm_gpt'`:                                                                                "$.model|text|gpt-4o\n$.limits.tokens|integer|4096\n$.limits.stop[0]|text|a\n$.limits.stop[1]|null|null\n$.stream|true|true\n$.big|integer|9007199254740993\n$.\"a.b\"|text|ü\n$.none|object|{}",
 		`SELECT plugin_id, revision, configured, coalesce(config, '-') FROM plugin_config_history WHERE plugin_id = 'gone' ORDER BY seq`:                         "gone|1|1|{}\ngone|2|0|-",
 		`SELECT count(*) FROM pluginregistry_migrations WHERE version_id = 1 AND is_applied`:                                                                     "1",
-		`SELECT group_concat(name, ' ') FROM (SELECT name FROM pragma_table_list WHERE schema = 'main' AND name LIKE 'plugin_config%' AND strict ORDER BY name)`: "plugin_config_damaged plugin_config_history plugin_config_settings plugin_configs",
+		`SELECT group_concat(name, ' ') FROM (SELECT name FROM pragma_table_list WHERE schema = 'main' AND name LIKE 'plugin_config%' AND strict ORDER BY name)`: "plugin_config_damaged plugin_config_settings plugin_config_states plugin_configs",
 		`PRAGMA integrity_check`: "ok",
 	} {
 		if got := shell(t, path, query); got != want {

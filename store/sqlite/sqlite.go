@@ -6,8 +6,9 @@
 //
 // # Tables
 //
-//	plugin_configs(plugin_id, config, configured, revision, updated_at)            one row for each plugin ID
-//	plugin_config_history(seq, plugin_id, revision, config, configured, changed_at) the newest states of each
+//	plugin_configs(plugin_id, config, configured, revision, updated_at, last_state) one row for each plugin ID
+//	plugin_config_history(seq, plugin_id, revision, config, configured, changed_at) a view, the newest states of each
+//	plugin_config_states(…, previous)                                              all states that are kept yet
 //	plugin_config_damaged(seq, plugin_id, revision, config, found_at)              configs that are no JSON, written with the checks off
 //	plugin_config_settings(id, history)                                            how many states of each stay
 //	config_values(plugin_id, path, type, value)                                    a view, one line for each value
@@ -308,10 +309,16 @@ func setHistory(ctx context.Context, reader, writer *sqlx.DB, o options) error {
 // dataVersion asks for SQLite's own number for "somebody else has committed".
 const dataVersion = `PRAGMA data_version`
 
+// sweepSQL takes out the states that are no longer in the history, all at once.
+const sweepSQL = `DELETE FROM plugin_config_states WHERE seq NOT IN (SELECT seq FROM plugin_config_history)`
+
 // Scrub clears the pages that overwritten and deleted configs have left in the database and its -wal file. A reader that is in a
 // transaction, such as a sqlite3 shell, keeps it from doing so: the error then is that the database is locked.
 func (s *Store) Scrub(ctx context.Context) error {
 	err := s.Exclusively(ctx, func(ctx context.Context) error {
+		if _, err := s.writer.ExecContext(ctx, sweepSQL); err != nil {
+			return err
+		}
 		if _, err := s.writer.ExecContext(ctx, `VACUUM`); err != nil {
 			return err
 		}

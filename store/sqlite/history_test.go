@@ -1,0 +1,175 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pluginregistry/pluginregistry/store"
+	"github.com/pluginregistry/pluginregistry/store/sqlite"
+)
+
+// configsOf are the configs of states, in one line.
+func configsOf(versions []store.Version) string {
+	var configs []string
+	for _, v := range versions {
+		configs = append(configs, string(v.Config))
+	}
+	return strings.Join(configs, " ")
+}
+
+func count(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
+	t.Helper()
+	if err := db.QueryRow(query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// TestOldStatesGo: the history shows as many states as it should after each save, and what is older goes from the file in time; the states of
+// a plugin that is rarely saved stay.
+func TestOldStatesGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path, sqlite.WithHistory(3))
+	db := raw(t, path)
+	for n := range 5 {
+		put(t, s, "rare", fmt.Sprintf(`{"n":%d}`, n))
+	}
+	most := 0
+	for n := range 1500 {
+		id := fmt.Sprint("busy_", n%7)
+		put(t, s, id, fmt.Sprintf(`{"n":%d}`, n))
+		want := min(n/7+1, 3)
+		if got := count(t, db, `SELECT count(*) FROM plugin_config_history WHERE plugin_id = ?`, id); got != want {
+			t.Fatalf("after %d saves the history of %q has %d states, want %d", n+1, id, got, want)
+		}
+		most = max(most, count(t, db, `SELECT count(*) FROM plugin_config_states`))
+	}
+	if most > 8*3+2*128+64 {
+		t.Errorf("there were up to %d states, where 24 are in the history", most)
+	}
+	if got := configsOf(must(s.History(t.Context(), "rare", 0))); got != `{"n":4} {"n":3} {"n":2}` {
+		t.Errorf("the history of the plugin that is rarely saved is %s", got)
+	}
+	if got := configsOf(must(s.History(t.Context(), "busy_0", 2))); got != `{"n":1498} {"n":1491}` {
+		t.Errorf("the history of a busy plugin is %s", got)
+	}
+}
+
+// TestHistoryChangedByHand: states that are deleted by hand do not hide those before them, and one that is changed by hand is what the history shows.
+func TestHistoryChangedByHand(t *testing.T) {
+	for sql, want := range map[string]string{
+		`DELETE FROM plugin_config_history WHERE revision IN (2, 3)`:                               `{"n":4} {"n":3} {"n":0}`,
+		`DELETE FROM plugin_config_history WHERE revision = 5`:                                     `{"n":4} {"n":3} {"n":2} {"n":1} {"n":0}`, // the current one is in plugin_configs
+		`DELETE FROM plugin_config_history WHERE revision >= 4`:                                    `{"n":4} {"n":2} {"n":1} {"n":0}`,
+		`DELETE FROM plugin_config_history`:                                                        `{"n":4}`,
+		`UPDATE plugin_config_history SET config = json_remove(config, '$.n') WHERE revision <= 2`: `{"n":4} {"n":3} {"n":2} {} {}`,
+	} {
+		t.Run(sql, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			s := open(t, path)
+			for n := range 5 {
+				put(t, s, "a", fmt.Sprintf(`{"n":%d}`, n))
+				put(t, s, "b", fmt.Sprintf(`{"n":%d}`, n))
+			}
+			exec1(t, raw(t, path), strings.Replace(sql, " WHERE ", " WHERE plugin_id = 'a' AND ", 1))
+			if got := configsOf(must(s.History(t.Context(), "a", 0))); got != want {
+				t.Errorf("the history is\n%s, want\n%s", got, want)
+			}
+			newest, _, _ := strings.Cut(want, " ")
+			if got := configsOf(must(s.History(t.Context(), "a", 1))); got != newest {
+				t.Errorf("the newest state is %s, want %s", got, newest)
+			}
+			// Numbers of deleted states come again, of this plugin or another.
+			for n := range 5 {
+				put(t, s, "b", fmt.Sprintf(`{"m":%d}`, n))
+				put(t, s, "a", fmt.Sprintf(`{"m":%d}`, n))
+			}
+			want := `{"m":4} {"m":3} {"m":2} {"m":1} {"m":0} ` + want
+			if strings.HasPrefix(sql, "DELETE FROM plugin_config_history WHERE revision") && !strings.Contains(sql, "2, 3") || !strings.Contains(sql, "WHERE") {
+				want = strings.Replace(want, ` {"n":4}`, "", 1) // it was nowhere but in plugin_configs
+			}
+			if got := configsOf(must(s.History(t.Context(), "a", 0))); got != want {
+				t.Errorf("after more saves the history is\n%s, want\n%s", got, want)
+			}
+		})
+	}
+}
+
+// TestNumbersOfStatesComeAgain: where all states were deleted by hand, what was the number of one becomes that of another, of another plugin or a later
+// one of the same; neither is taken for it.
+func TestNumbersOfStatesComeAgain(t *testing.T) {
+	for _, other := range []string{"a", "c"} {
+		path := filepath.Join(t.TempDir(), "x.db")
+		s := open(t, path)
+		for n := range 5 {
+			put(t, s, "a", fmt.Sprintf(`{"n":%d}`, n))
+		}
+		exec1(t, raw(t, path), `DELETE FROM plugin_config_states`)
+		want := ""
+		for n, id := range []string{"a", other, other, other, other} { // the first names 5 as the one before it, which is the last of these
+			put(t, s, id, fmt.Sprintf(`{"m":%d}`, n))
+			if id == "a" {
+				want = strings.TrimSpace(fmt.Sprintf(`{"m":%d} %s`, n, want))
+			}
+		}
+		if got := configsOf(must(s.History(t.Context(), "a", 20))); got != want {
+			t.Errorf("where %q has the numbers now, the history is %s, want %s", other, got, want)
+		}
+	}
+}
+
+// TestHistoryShortenedAndExtended: the history shows as many states as it keeps now, of those that are there.
+func TestHistoryShortenedAndExtended(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path, sqlite.WithHistory(2))
+	for n := range 300 { // some have gone from the file
+		put(t, s, "a", fmt.Sprintf(`{"n":%d}`, n))
+	}
+	if got := configsOf(must(s.History(t.Context(), "a", 0))); got != `{"n":299} {"n":298}` {
+		t.Errorf("a history of two is %s", got)
+	}
+	if err := s.Scrub(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path, sqlite.WithHistory(5))
+	for n := range 2 {
+		put(t, s, "a", fmt.Sprintf(`{"n":%d}`, 300+n))
+	}
+	if got := configsOf(must(s.History(t.Context(), "a", 0))); got != `{"n":301} {"n":300} {"n":299} {"n":298}` {
+		t.Errorf("a history of five, where two were kept before, is %s", got)
+	}
+	open(t, path, sqlite.WithHistory(0))
+	put(t, s, "a", `{"n":302}`)
+	if got := configsOf(must(s.History(t.Context(), "a", 0))); got != `{"n":302}` {
+		t.Errorf("no history is %s", got)
+	}
+}
+
+// TestScrubTakesOldStates: states that have left the history are nowhere in the files once the store is scrubbed.
+func TestScrubTakesOldStates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path, sqlite.WithHistory(2))
+	for n := range 5 {
+		put(t, s, "a", fmt.Sprintf(`{"key":"hunter-%d"}`, n))
+	}
+	if err := s.Scrub(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db := raw(t, path)
+	if n := count(t, db, `SELECT count(*) FROM plugin_config_states`); n != 2 {
+		t.Errorf("%d states are left, want the 2 of the history", n)
+	}
+	db.Close()
+	s.Close()
+	text := must(os.ReadFile(path))
+	for n, want := range []bool{false, false, false, true, true} {
+		if bytes.Contains(text, fmt.Appendf(nil, "hunter-%d", n)) != want {
+			t.Errorf("whether state %d is in the file is not %v", n, want)
+		}
+	}
+}
