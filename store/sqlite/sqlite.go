@@ -67,7 +67,8 @@ func WithBusyTimeout(d time.Duration) Option { return func(o *options) { o.busyT
 func WithPollInterval(d time.Duration) Option { return func(o *options) { o.pollInterval = d } }
 
 // WithHistory sets how many states of each plugin's config stay in the history, the current one included; 0 keeps no history. The
-// setting is kept in the database and counts for everybody who writes there. A new database keeps 50.
+// setting is kept in the database and counts for everybody who writes there. A new database keeps 50. States that leave the history are
+// taken out of the file many at a time, some saves later, or by Scrub.
 func WithHistory(n int) Option { return func(o *options) { o.history = max(n, 0) } }
 
 func apply(opts []Option) options {
@@ -312,8 +313,9 @@ const dataVersion = `PRAGMA data_version`
 // sweepSQL takes out the states that are no longer in the history, all at once.
 const sweepSQL = `DELETE FROM plugin_config_states WHERE seq NOT IN (SELECT seq FROM plugin_config_history)`
 
-// Scrub clears the pages that overwritten and deleted configs have left in the database and its -wal file. A reader that is in a
-// transaction, such as a sqlite3 shell, keeps it from doing so: the error then is that the database is locked.
+// Scrub takes out the states that have left the history, and clears the pages that overwritten and deleted configs have left in the
+// database and its -wal file. A reader that is in a transaction, such as a sqlite3 shell, keeps it from doing so: the error then is that
+// the database is locked.
 func (s *Store) Scrub(ctx context.Context) error {
 	err := s.Exclusively(ctx, func(ctx context.Context) error {
 		if _, err := s.writer.ExecContext(ctx, sweepSQL); err != nil {
