@@ -146,6 +146,23 @@ func TestAppendQuoted(t *testing.T) {
 
 // FuzzCanonical checks what all stores build on: canonical text says the same, is the same for all layouts of one text, and is itself
 // canonical.
+// A character that needs an escape, or that is none, at every place of the words of eight bytes that are looked at together.
+func TestAppendQuotedAtEachPlace(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{`"`, `\"`}, {`\`, `\\`}, {"\n", `\n`}, {"\x00", `\u0000`}, {"\x1f", `\u001f`}, {" ", " "}, {"\x7f", "\x7f"}, {"é", "é"}, {"😀", "😀"},
+		{"\xff", "\ufffd"}, {"\xf0\x9f", "\ufffd\ufffd"},
+	} {
+		for before := range 17 {
+			for after := range 17 {
+				x, y := strings.Repeat("x", before), strings.Repeat("y", after)
+				if got, want := string(AppendQuoted([]byte("["), x+c.in+y)), `["`+x+c.want+y+`"`; got != want {
+					t.Errorf("%q after %d and before %d bytes: %q, want %q", c.in, before, after, got, want)
+				}
+			}
+		}
+	}
+}
+
 func FuzzCanonical(f *testing.F) {
 	for _, text := range []string{
 		`{"a":[1,2.50e-3,"x\u0041\n\/é\ud83d\ude00",{"b":null,"c":{}}],"d":true}`, " {\t\"a\" : [ ] , \"b\":{ } }\n", `{"":"\u0000\u007f\\u0041"}`, `[1]`,

@@ -145,8 +145,13 @@ func decode(raw []byte) string {
 // AppendQuoted writes s as a JSON string, in canonical text.
 func AppendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	for _, r := range s {
-		dst = appendEscaped(dst, r)
+	start := len(dst)
+	dst = append(dst, s...)
+	if plainEnd(dst, start) < len(dst) { // else it stands for itself
+		dst = dst[:start]
+		for _, r := range s {
+			dst = appendEscaped(dst, r)
+		}
 	}
 	return append(dst, '"')
 }

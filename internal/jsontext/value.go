@@ -115,6 +115,7 @@ func (p *parser) value() *Value {
 		if p.empty() {
 			return v
 		}
+		v.Members = make([]Member, 0, 4)
 		for {
 			p.space()
 			name := p.str()
@@ -253,13 +254,28 @@ func (v *Value) At(pointer string) *Value {
 
 // Clone returns a tree of its own that says the same.
 func (v *Value) Clone() *Value {
-	c := *v
-	c.Items, c.Members = nil, nil
-	for _, item := range v.Items {
-		c.Items = append(c.Items, item.Clone())
+	c := new(Value)
+	v.cloneTo(c)
+	return c
+}
+
+// cloneTo makes c say what v does. What is in one array or object takes its memory together.
+func (v *Value) cloneTo(c *Value) {
+	c.Kind, c.Text = v.Kind, v.Text
+	if len(v.Items) > 0 {
+		room := make([]Value, len(v.Items))
+		c.Items = make([]*Value, len(v.Items))
+		for i, item := range v.Items {
+			item.cloneTo(&room[i])
+			c.Items[i] = &room[i]
+		}
 	}
-	for _, m := range v.Members {
-		c.Members = append(c.Members, Member{m.Name, m.Value.Clone()})
+	if len(v.Members) > 0 {
+		room := make([]Value, len(v.Members))
+		c.Members = make([]Member, len(v.Members))
+		for i, m := range v.Members {
+			m.Value.cloneTo(&room[i])
+			c.Members[i] = Member{m.Name, &room[i]}
+		}
 	}
-	return &c
 }

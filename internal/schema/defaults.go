@@ -82,11 +82,14 @@ func (p *path) has(n *node) bool {
 // fill returns a copy of v with the defaults that nodes have for what is in it. within is what v is in.
 func (f *filler) fill(v *jsontext.Value, nodes []*node, within *path) *jsontext.Value {
 	all := expand(nodes, certain, &f.budget)
-	within = &path{all, within}
-	nodes = f.useful(all)
-	if len(nodes) == 0 || f.budget < 0 || v.Kind != jsontext.Object && v.Kind != jsontext.Array {
+	if v.Kind != jsontext.Object && v.Kind != jsontext.Array {
 		return v.Clone()
 	}
+	nodes = f.useful(all)
+	if len(nodes) == 0 || f.budget < 0 {
+		return v.Clone()
+	}
+	within = &path{all, within}
 	out := &jsontext.Value{Kind: v.Kind}
 	for i, item := range v.Items {
 		var kids []*node
@@ -102,7 +105,8 @@ func (f *filler) fill(v *jsontext.Value, nodes []*node, within *path) *jsontext.
 	if v.Kind == jsontext.Array {
 		return out
 	}
-	have := make(map[string]bool, len(v.Members))
+	out.Members = make([]jsontext.Member, 0, len(v.Members)+4)
+	have := make(map[string]bool, len(v.Members)+4)
 	for _, m := range v.Members {
 		have[m.Name] = true
 		var kids []*node
