@@ -145,6 +145,26 @@ func TestStringBytes(t *testing.T) {
 	}
 }
 
+// What refuses a string, at every offset of the eight that are looked at together, and as the last of the text.
+func TestStringErrorsAtEachPlace(t *testing.T) {
+	for _, c := range []struct{ text, reason string }{
+		{"", "has no end"}, {"\n", "control character"}, {"\x00", "control character"}, {`\`, "backslash"}, {`\u12`, "backslash"}, {"\xff", "UTF-8"}, {"\xc3", "UTF-8"},
+	} {
+		for before := range 18 {
+			for after := range 18 {
+				if c.text == "" && after > 0 {
+					break // it is all before
+				}
+				text := `{"":"` + strings.Repeat("x", before) + c.text + strings.Repeat("y", after)
+				err := Check([]byte(text))
+				if e, ok := errors.AsType[*Error](err); !ok || e.Offset != 5+before || !strings.Contains(e.Reason, c.reason) {
+					t.Errorf("%q: %v; want %q at byte %d", text, err, c.reason, 5+before)
+				}
+			}
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	text := []byte(`{"a":"` + strings.Repeat("x", MaxBytes-8) + `"}`)
 	if err := Check(text); err != nil || len(text) != MaxBytes {

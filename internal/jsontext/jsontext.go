@@ -210,15 +210,19 @@ const (
 	highBits = 0x80 * eachByte
 )
 
-// plainEnd returns the index of the first byte of b from i on that does not stand for itself in a string, or that needs a further
-// look: a quote, a backslash, a control character, or any byte of a character outside ASCII. It is len(b) if there is none.
+// special sets the high bit of those bytes among the eight of x that do not stand for themselves in a string, or that need a further look: a
+// quote, a backslash, a control character, or any byte of a character outside ASCII. A subtraction borrows from the next byte only where it
+// has found one, so the lowest is right.
+func special(x uint64) uint64 {
+	return (x | (x - ' '*eachByte) | ((x ^ '"'*eachByte) - eachByte) | ((x ^ '\\'*eachByte) - eachByte)) & highBits
+}
+
+func wordAt(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : i+8]) }
+
+// plainEnd returns the index of the first special byte of b from i on. It is len(b) if there is none.
 func plainEnd(b []byte, i int) int {
 	for ; i+8 <= len(b); i += 8 {
-		// In each byte of found the high bit is set if that byte is one of those. A subtraction borrows from the next byte only where
-		// it has found one, so the lowest is right.
-		x := binary.LittleEndian.Uint64(b[i:])
-		found := (x | (x - ' '*eachByte) | ((x ^ '"'*eachByte) - eachByte) | ((x ^ '\\'*eachByte) - eachByte)) & highBits
-		if found != 0 {
+		if found := special(wordAt(b, i)); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
 		}
 	}
@@ -234,8 +238,14 @@ func (s *scanner) str() (raw []byte, canonical bool, err *Error) {
 	start := i
 	canonical = true
 	for {
-		i = plainEnd(b, i)
-		if i >= len(b) {
+		if i+8 <= len(b) { // as plainEnd does it, in place: most strings end here
+			found := special(wordAt(b, i))
+			if found == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(found) / 8
+		} else if i = plainEnd(b, i); i == len(b) {
 			s.i = i
 			return nil, false, s.fail("a string has no end")
 		}
@@ -377,7 +387,8 @@ func nameBit(name []byte) uint64 {
 	if n == 0 {
 		return 1
 	}
-	return 1 << ((uint(name[0]) + 7*uint(name[n-1]) + 13*n) % 64)
+	next := min(1, n-1) // as names like minimum and maximum, or option_01 and option_11, are alike at their ends
+	return 1 << ((uint(name[0]) + 3*uint(name[next]) + 5*uint(name[n-1-next]) + 7*uint(name[n-1]) + 13*n) % 64)
 }
 
 // has tells whether name was there before, and remembers it. have are the names before it, the first manyNames of them.
