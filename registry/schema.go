@@ -130,16 +130,16 @@ func readSchema(raw json.RawMessage) (s *schemaState, said texts) {
 	if len(text) == 0 || string(text) == "null" {
 		return newUnusable(raw, errors.New("it has no schema")), said
 	}
-	if err := jsontext.CheckLenient(text); err != nil {
-		return newUnusable(raw, fmt.Errorf("its schema is no JSON object: %w", err)), said
-	}
-	for name, value := range jsontext.Members(text) {
+	err := jsontext.EachMember(text, func(name string, value []byte) {
 		switch name {
 		case "title":
 			said.title, _ = jsontext.Unquote(value)
 		case "description":
 			said.description, said.described = jsontext.Unquote(value)
 		}
+	})
+	if err != nil {
+		return newUnusable(raw, fmt.Errorf("its schema is no JSON object: %w", err)), texts{}
 	}
 	return &schemaState{raw: raw}, said
 }

@@ -47,7 +47,7 @@ func (e *Error) Error() string {
 
 // Check reports whether b is one JSON value within the limits.
 func Check(b []byte) error {
-	_, err := scan(b, true)
+	_, err := scan(b, true, nil)
 	return err
 }
 
@@ -55,7 +55,7 @@ func Check(b []byte) error {
 // JSON demands, everything else as it was. Two texts that differ in nothing but layout have the same canonical text. It returns
 // b itself where b is canonical already.
 func Canonical(b []byte) ([]byte, error) {
-	canonical, err := scan(b, true)
+	canonical, err := scan(b, true, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +82,14 @@ func kindName(first byte) string {
 	return "a number"
 }
 
-// scan checks b and tells whether it is canonical. unique demands names that differ within an object.
-func scan(b []byte, unique bool) (canonical bool, err error) {
+// scan checks b and tells whether it is canonical. unique demands names that differ within an object. each, if not nil, is called with the
+// members of b itself as they are read.
+func scan(b []byte, unique bool, each func(name string, value []byte)) (canonical bool, err error) {
 	if len(b) > MaxBytes {
 		return false, &Error{Reason: fmt.Sprintf("the JSON text has %d bytes, %d are allowed", len(b), MaxBytes)}
 	}
 	var room [64][]byte // for most texts no more is needed, and it stays on the stack
-	s := scanner{b: b, unique: unique, canonical: true}
+	s := scanner{b: b, unique: unique, each: each, canonical: true}
 	s.space()
 	if e := s.value(0, room[:0]); e != nil {
 		slices.Reverse(e.path)
@@ -106,6 +107,7 @@ type scanner struct {
 	b         []byte
 	i         int
 	unique    bool
+	each      func(name string, value []byte)
 	canonical bool
 }
 
@@ -355,8 +357,12 @@ func (s *scanner) object(depth int, names [][]byte) *Error {
 		}
 		s.i++
 		s.space()
+		at = s.i
 		if err := s.value(depth, names[len(names):]); err != nil {
 			return err.within(decode(name))
+		}
+		if depth == 1 && s.each != nil {
+			s.each(decode(name), s.b[at:s.i])
 		}
 		s.space()
 		if s.i >= len(s.b) {
@@ -417,9 +423,10 @@ func (s *nameSet) has(have [][]byte, name []byte) bool {
 	return len(s.many) == before
 }
 
-// CheckLenient reports whether b is one JSON object within the limits, where a name may stand twice.
-func CheckLenient(b []byte) error {
-	if _, err := scan(b, false); err != nil {
+// EachMember reports whether b is one JSON object within the limits, where a name may stand twice. It calls f with the names and values of
+// its members, in order; what f was told counts only if there is no error.
+func EachMember(b []byte, f func(name string, value []byte)) error {
+	if _, err := scan(b, false, f); err != nil {
 		return err
 	}
 	return needObject(b)

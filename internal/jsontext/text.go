@@ -2,7 +2,6 @@ package jsontext
 
 import (
 	"bytes"
-	"iter"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -239,13 +238,6 @@ func AppendIndented(dst, b []byte) []byte {
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-
-// Members yields the names and values of the checked object b, in order; the values are parts of b.
-func Members(b []byte) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		eachMember(b, bytes.IndexByte(b, '{'), func(name string, from, to int) bool { return yield(name, b[from:to]) })
-	}
-}
 
 // eachMember calls f with the name of every member of the object that begins at i of the checked text b, and with where its value is,
 // until f returns false.

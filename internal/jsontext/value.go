@@ -34,7 +34,7 @@ type Member struct {
 
 // Parse reads b, which may be any JSON value within the limits.
 func Parse(b []byte) (*Value, error) {
-	if _, err := scan(b, true); err != nil {
+	if _, err := scan(b, true, nil); err != nil {
 		return nil, err
 	}
 	return build(b), nil
@@ -42,7 +42,7 @@ func Parse(b []byte) (*Value, error) {
 
 // ParseLenient reads b as Parse does, but where an object has a name twice the last one counts, as in most readers.
 func ParseLenient(b []byte) (*Value, error) {
-	if _, err := scan(b, false); err != nil {
+	if _, err := scan(b, false, nil); err != nil {
 		return nil, err
 	}
 	v := build(b)
