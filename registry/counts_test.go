@@ -31,6 +31,18 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestLookupClonesOnly: of a plugin with parts that a copy would share, only these are allocated.
+func TestLookupClonesOnly(t *testing.T) {
+	m := describing(registry.Info{Name: "worker", Resources: registry.Resources{ChildPIDs: []int{7}}})
+	r := registry.New(memory.New())
+	if _, err := r.RegisterManager(t.Context(), "speech", m); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { r.Plugin("speech_worker") }); n != 1 {
+		t.Errorf("Plugin allocates %v times, want once, for the PIDs", n)
+	}
+}
+
 // TestListsAreReady: the lists of categories are made when a manager is registered, not out of the plugins when they are asked for; and a
 // list of plugins is one copy.
 func TestListsAreReady(t *testing.T) {

@@ -19,7 +19,6 @@ type Registry struct {
 	withoutChecking bool
 
 	now         atomic.Pointer[snapshot] // what readers see
-	none        Plugin                   // what they see where there is no plugin
 	schemaNotes atomic.Bool              // a schema was found faulty when it was compiled
 
 	tickets atomic.Uint64 // drawn by each registration and discovery when it begins: the one begun last counts

@@ -81,25 +81,20 @@ func (r *Registry) appendPlugins(dst []Plugin, c *category) []Plugin {
 
 // Plugin returns the plugin with that ID, and false if none is registered.
 func (r *Registry) Plugin(id string) (p Plugin, ok bool) {
-	at, configured, ok := r.lookUp(id) // so that this is inlined, and the large struct copied once
-	p = *at
-	p.Configured = configured
+	ok = r.copyPlugin(&p, id) // so that this is inlined: to return it twice would copy the large struct once more
 	return p, ok
 }
 
-// lookUp returns the plugin with that ID, and whether it is configured and is there at all.
-func (r *Registry) lookUp(id string) (p *Plugin, configured, ok bool) {
+// copyPlugin puts the plugin with that ID into p, and tells whether it is there at all.
+func (r *Registry) copyPlugin(p *Plugin, id string) bool {
 	c, n := r.now.Load().find(id)
 	if c == nil {
-		return &r.none, false, false
+		return false
 	}
-	p = &c.plugins[n]
-	if c.sharing && p.Resources.shared() || r.note(c, n) != nil {
-		own := *p
-		r.finish(c, n, &own)
-		p = &own
-	}
-	return p, c.flags[n].Load(), true
+	*p = c.plugins[n]
+	p.Configured = c.flags[n].Load()
+	r.finish(c, n, p)
+	return true
 }
 
 // Plugins returns all plugins in the order of their registration: the categories as they were first registered, the plugins of each as
