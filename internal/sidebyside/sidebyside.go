@@ -4,6 +4,7 @@ package sidebyside
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func Measure(rounds int, sides ...Side) Times {
 	for range rounds {
 		rand.Shuffle(len(sides), func(i, j int) { sides[i], sides[j] = sides[j], sides[i] })
 		for _, s := range sides {
+			runtime.GC() // lest one side pays for what another has left
 			start := time.Now()
 			s.Run(s.N)
 			times[s.Name] = append(times[s.Name], float64(time.Since(start))/float64(s.N))

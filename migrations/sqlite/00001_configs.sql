@@ -171,10 +171,12 @@ END;
 -- +goose StatementEnd
 
 -- States that are no longer in the history are taken out many at a time, in the order of the file: those saved together go together, and few
--- pages are written for it. Each time the next 128 are looked at, and after the last of them the first again; so no more than about as
--- many stay as are in the history.
+-- pages are written for it. It is done at one in 61 of the saves by which a state leaves the history (61, as 64 plugins that are saved in
+-- turn would otherwise be asked at the same one each time). Each time the next 128 states are looked at, and after the last of them the first
+-- again; so no more than about as many stay as are in the history.
 -- +goose StatementBegin
-CREATE TRIGGER plugin_config_states_sweep AFTER INSERT ON plugin_config_states WHEN NEW.seq % 64 = 0
+CREATE TRIGGER plugin_config_states_sweep AFTER INSERT ON plugin_config_states
+WHEN NEW.seq % 61 = 0 AND NEW.revision > (SELECT history FROM plugin_config_settings WHERE id = 1)
 BEGIN
     UPDATE plugin_config_settings
     SET swept_from = swept_to,

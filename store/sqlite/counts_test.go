@@ -117,7 +117,7 @@ func TestPagesPerSave(t *testing.T) {
 	}{
 		"no history": {0, 1, 1.01},
 		"growing":    {50, 1, 3},
-		"full":       {10, 25, 3},
+		"full":       {10, 25, 3.3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
