@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -130,7 +131,8 @@ func BenchmarkPlugin(b *testing.B) {
 	b.ReportMetric(2*sidebyside.Median(t.Ratios("registry", "two-goroutines")), "two-goroutines-ratio")
 }
 
-// BenchmarkPluginsIn lists a category of 5,000 plugins of 100,000, and one of 50 in a registry of 100,000 and of 1,000.
+// BenchmarkPluginsIn lists a category of 5,000 plugins of 100,000, and one of 50 in a registry of 100,000 and of 1,000. Both sides allocate
+// the same, a megabyte a list, so the garbage is collected between the rounds: within, it would hit now one and now the other.
 func BenchmarkPluginsIn(b *testing.B) {
 	r := benchRegister(b, memory.New(), benchManagers(100_000, true))
 	small := benchRegister(b, memory.New(), benchManagers(1000, true))
@@ -147,15 +149,16 @@ func BenchmarkPluginsIn(b *testing.B) {
 			}
 		}
 	}
-	t := sidebyside.Measure(31,
-		sidebyside.Side{Name: "registry", Run: listing(r, category)},
-		sidebyside.Side{Name: "copy", Run: func(n int) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	t := sidebyside.Measure(61,
+		sidebyside.Side{Name: "registry", N: 16, Before: runtime.GC, Run: listing(r, category)},
+		sidebyside.Side{Name: "copy", N: 16, Before: runtime.GC, Run: func(n int) {
 			for range n {
 				benchPlugins = slices.Clone(bare)
 			}
 		}},
-		sidebyside.Side{Name: "50-of-100000", Run: listing(r, "few")},
-		sidebyside.Side{Name: "50-of-1000", Run: listing(small, category)},
+		sidebyside.Side{Name: "50-of-100000", Before: runtime.GC, Run: listing(r, "few")},
+		sidebyside.Side{Name: "50-of-1000", Before: runtime.GC, Run: listing(small, category)},
 	)
 	t.Report(b, "copy", "registry")
 	b.ReportMetric(sidebyside.Median(t.Ratios("50-of-100000", "50-of-1000")), "size-ratio")

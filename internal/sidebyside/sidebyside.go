@@ -4,7 +4,6 @@ package sidebyside
 
 import (
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +14,8 @@ type Side struct {
 	Name string
 	Run  func(n int) // does the work n times
 	N    int         // how many times in each round; 0 is as many as fill a slice of time
+
+	Before func() // what is done before each round, and not measured; may be nil
 }
 
 // slice is how long a side runs at a time: short, so that a disturbance hits all sides, and long for the clock.
@@ -38,7 +39,9 @@ func Measure(rounds int, sides ...Side) Times {
 	for range rounds {
 		rand.Shuffle(len(sides), func(i, j int) { sides[i], sides[j] = sides[j], sides[i] })
 		for _, s := range sides {
-			runtime.GC() // lest one side pays for what another has left
+			if s.Before != nil {
+				s.Before()
+			}
 			start := time.Now()
 			s.Run(s.N)
 			times[s.Name] = append(times[s.Name], float64(time.Since(start))/float64(s.N))

@@ -19,7 +19,15 @@ func TestMeasure(t *testing.T) {
 		}}
 	}
 	const rounds = 64
-	times := Measure(rounds, side("a", 1), side("b", 3))
+	before, b := 0, side("b", 3)
+	b.Before = func() {
+		before++
+		time.Sleep(100 * time.Microsecond) // which counts for nothing
+	}
+	times := Measure(rounds, side("a", 1), b)
+	if before != rounds {
+		t.Errorf("what comes before a side was done %d times in %d rounds", before, rounds)
+	}
 	if len(times["a"]) != rounds || len(times["b"]) != rounds || len(times) != 2 {
 		t.Errorf("the times are those of %d and %d rounds", len(times["a"]), len(times["b"]))
 	}
