@@ -110,7 +110,7 @@ func TestWALAfterSaves(t *testing.T) {
 
 // TestPagesPerSave: with history a save writes few pages to the -wal file, also where each adds a state and the oldest goes.
 func TestPagesPerSave(t *testing.T) {
-	const plugins, saves, page = 500, 2000, 4096 + 24 // with the header that the -wal file gives it
+	const plugins, saves, page = 100, 600, 4096 + 24 // with the header that the -wal file gives it
 	for name, c := range map[string]struct {
 		history, rounds int
 		most            float64

@@ -40,7 +40,7 @@ func TestOldStatesGo(t *testing.T) {
 		put(t, s, "rare", fmt.Sprintf(`{"n":%d}`, n))
 	}
 	most := 0
-	for n := range 1500 {
+	for n := range 800 {
 		id := fmt.Sprint("busy_", n%7)
 		put(t, s, id, fmt.Sprintf(`{"n":%d}`, n))
 		want := min(n/7+1, 3)
@@ -55,7 +55,7 @@ func TestOldStatesGo(t *testing.T) {
 	if got := configsOf(must(s.History(t.Context(), "rare", 0))); got != `{"n":4} {"n":3} {"n":2}` {
 		t.Errorf("the history of the plugin that is rarely saved is %s", got)
 	}
-	if got := configsOf(must(s.History(t.Context(), "busy_0", 2))); got != `{"n":1498} {"n":1491}` {
+	if got := configsOf(must(s.History(t.Context(), "busy_0", 2))); got != `{"n":798} {"n":791}` {
 		t.Errorf("the history of a busy plugin is %s", got)
 	}
 }
