@@ -14,12 +14,17 @@ import (
 	"github.com/pluginregistry/pluginregistry/store"
 	"github.com/pluginregistry/pluginregistry/store/memory"
 	"github.com/pluginregistry/pluginregistry/store/sqlite"
+	"github.com/pluginregistry/pluginregistry/store/storetest"
 )
 
 // TestAgainstMemory does the same at random to a database and to a store in memory, to the database partly by hand or through another
 // store, and compares what there is.
 func TestAgainstMemory(t *testing.T) {
-	for seed := range uint64(24) {
+	seeds := uint64(10)
+	if storetest.Long() {
+		seeds = 40
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			path := filepath.Join(t.TempDir(), "x.db")
