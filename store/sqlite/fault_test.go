@@ -369,28 +369,31 @@ func TestAnyWithoutAfterRollback(t *testing.T) {
 	}
 }
 
-// TestReplacedByHand: a row that is put back by hand with a revision that has been gets one that has not, and saves go on from there.
+// TestReplacedByHand: a row that is put back by hand gets a revision that has not been, whatever it brings, and saves go on from there; its
+// history stays.
 func TestReplacedByHand(t *testing.T) {
-	for _, revision := range []int{0, 1, 2, 5} {
-		t.Run(fmt.Sprint("revision ", revision), func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "x.db")
-			s := open(t, path, sqlite.WithHistory(3))
-			for n := range 5 {
-				put(t, s, "a", fmt.Sprintf(`{"n":%d}`, n))
-			}
-			exec1(t, raw(t, path), `INSERT OR REPLACE INTO plugin_configs (plugin_id, config, revision) VALUES ('a', '{"hand":1}', ?)`, revision)
-			if rec := must(s.Get(t.Context(), "a")); rec.Revision != "6" || string(rec.Config) != `{"hand":1}` {
-				t.Errorf("there is %v, want revision 6", rec)
-			}
-			if got := configsOf(must(s.History(t.Context(), "a", 0))); got != `{"hand":1} {"n":4} {"n":3}` {
-				t.Errorf("the history is %s", got)
-			}
-			for n := range 5 {
-				if rec := put(t, s, "a", fmt.Sprintf(`{"m":%d}`, n)); rec.Revision != store.Revision(fmt.Sprint(7+n)) {
-					t.Errorf("the next save is %v", rec)
+	for history, want := range map[int]string{0: `{"hand":1}`, 3: `{"hand":1} {"n":4} {"n":3}`} {
+		for _, revision := range []int{0, 1, 2, 5} {
+			t.Run(fmt.Sprintf("history of %d, revision %d", history, revision), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "x.db")
+				s := open(t, path, sqlite.WithHistory(history))
+				for n := range 5 {
+					put(t, s, "a", fmt.Sprintf(`{"n":%d}`, n))
 				}
-			}
-		})
+				exec1(t, raw(t, path), `INSERT OR REPLACE INTO plugin_configs (plugin_id, config, revision) VALUES ('a', '{"hand":1}', ?)`, revision)
+				if rec := must(s.Get(t.Context(), "a")); rec.Revision != "6" || string(rec.Config) != `{"hand":1}` {
+					t.Errorf("there is %v, want revision 6", rec)
+				}
+				if got := configsOf(must(s.History(t.Context(), "a", 0))); got != want {
+					t.Errorf("the history is %s, want %s", got, want)
+				}
+				for n := range 5 {
+					if rec := put(t, s, "a", fmt.Sprintf(`{"m":%d}`, n)); rec.Revision != store.Revision(fmt.Sprint(7+n)) {
+						t.Errorf("the next save is %v", rec)
+					}
+				}
+			})
+		}
 	}
 }
 
