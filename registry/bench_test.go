@@ -198,7 +198,7 @@ func BenchmarkRegister(b *testing.B) {
 			all := map[string]Plugin{}
 			for c, m := range managers {
 				configured := map[string]bool{}
-				ids, err := st.Configured(b.Context())
+				ids, err := st.Configured(b.Context(), "")
 				if err != nil {
 					b.Fatal(err)
 				}

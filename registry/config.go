@@ -77,8 +77,8 @@ func (r *Registry) SaveConfig(ctx context.Context, id string, config any, opts .
 		return store.Record{}, err
 	}
 	match := matchOf(opts)
-	for look := false; ; look = true {
-		p, err := r.prepare(ctx, id, text, match, look)
+	for {
+		p, err := r.prepare(ctx, id, text, match)
 		if err != nil {
 			return store.Record{}, err
 		}
@@ -140,7 +140,7 @@ func (r *Registry) UpdateConfig(ctx context.Context, id string, edit func(store.
 // errors.ErrUnsupported; the stores of this module are.
 func (r *Registry) SaveConfigs(ctx context.Context, configs map[string]any) ([]store.Record, error) {
 	ids := slices.Sorted(maps.Keys(configs))
-	for look := false; ; look = true {
+	for {
 		puts := make([]store.Put, 0, len(ids))
 		plain := make([]json.RawMessage, 0, len(ids))
 		relied := false
@@ -149,7 +149,7 @@ func (r *Registry) SaveConfigs(ctx context.Context, configs map[string]any) ([]s
 			text, err := encode(id, configs[id])
 			var p prepared
 			if err == nil {
-				p, err = r.prepare(ctx, id, text, store.Any, look)
+				p, err = r.prepare(ctx, id, text, store.Any)
 			}
 			if err != nil {
 				errs = append(errs, err)
@@ -195,11 +195,11 @@ type prepared struct {
 	match  store.Revision  // what it may be saved over
 }
 
-// prepare validates a config and seals its secrets. look is for the second time: what made the first a conflict is then looked at.
-func (r *Registry) prepare(ctx context.Context, id string, text json.RawMessage, match store.Revision, look bool) (prepared, error) {
+// prepare validates a config and seals its secrets.
+func (r *Registry) prepare(ctx context.Context, id string, text json.RawMessage, match store.Revision) (prepared, error) {
 	p := prepared{plain: text, sealed: text, match: match}
 	s := r.schemaState(id)
-	found, err := r.openSecrets(ctx, id, s, &p, look)
+	found, err := r.openSecrets(ctx, id, s, &p)
 	if err != nil {
 		return p, err
 	}

@@ -99,7 +99,7 @@ func (s *spyStore) Delete(ctx context.Context, id string, match store.Revision) 
 	return err
 }
 
-func (s *spyStore) Configured(ctx context.Context) ([]string, error) {
+func (s *spyStore) Configured(ctx context.Context, prefix string) ([]string, error) {
 	s.calls.Add(1)
 	if s.failList != nil {
 		return nil, s.failList
@@ -107,7 +107,7 @@ func (s *spyStore) Configured(ctx context.Context) ([]string, error) {
 	if s.patient {
 		ctx = context.WithoutCancel(ctx)
 	}
-	ids, err := s.Store.Configured(ctx)
+	ids, err := s.Store.Configured(ctx, prefix)
 	if s.afterList != nil {
 		s.afterList()
 	}

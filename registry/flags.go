@@ -140,7 +140,7 @@ func (r *Registry) Sync(ctx context.Context) error {
 		return fmt.Errorf("registry: asking the store which plugins are configured: %w", err)
 	}
 	defer r.flags.end()
-	configured, err := r.st.Configured(ctx)
+	configured, err := r.st.Configured(ctx, "")
 	if err != nil {
 		return fmt.Errorf("registry: asking the store which plugins are configured: %w", err)
 	}

@@ -19,7 +19,7 @@ import (
 // checkFlags compares every flag with the store.
 func checkFlags(t *testing.T, reg *registry.Registry, st store.Store) {
 	t.Helper()
-	want, err := st.Configured(t.Context())
+	want, err := st.Configured(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) 
 		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
 	}
 	defer r.flags.end()
-	configured, err := r.st.Configured(ctx)
+	configured, err := r.st.Configured(ctx, c.name+"_")
 	if err != nil {
 		return nil, fmt.Errorf("registry: category %q: asking the store which plugins are configured: %w", c.name, err)
 	}

@@ -234,7 +234,7 @@ type secrets struct {
 
 // openSecrets finds the secret values of a config that is to be saved: those of secret fields, and those that are given sealed. Redacted
 // becomes the value that is stored, and a value that is sealed what it holds, so that p.plain is the config as it is meant.
-func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaState, p *prepared, look bool) (*secrets, error) {
+func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaState, p *prepared) (*secrets, error) {
 	s, err := r.secretSchema(id, state)
 	if err != nil {
 		return nil, err
@@ -242,9 +242,7 @@ func (r *Registry) openSecrets(ctx context.Context, id string, state *schemaStat
 	redacted := bytes.Contains(p.plain, []byte(`"`+Redacted+`"`))
 	none := (s == nil || !s.HasSecrets()) && !mayHoldSealed(p.plain) && !redacted
 	if (state == nil || state.unusable() != nil) && !r.plaintext {
-		if none && !look && p.match == store.Any {
-			p.match = store.AnyWithout(sealedName)
-		} else if err := r.refuseUnsealing(ctx, id, state, p); err != nil {
+		if err := r.refuseUnsealing(ctx, id, state, p); err != nil {
 			return nil, err
 		}
 	}
@@ -347,7 +345,7 @@ func (f *secrets) keep(ctx context.Context, r *Registry, id string, p *prepared)
 	})
 	return f.secret.each(f.config, func(secret string, v *jsontext.Value) error {
 		return eachRedacted(v, secret, func(pointer string, v *jsontext.Value) error {
-			if p.match != store.Any && p.match.Without() == "" && rec.Revision != store.Any && p.match != rec.Revision {
+			if p.match != store.Any && rec.Revision != store.Any && p.match != rec.Revision {
 				return fault(id, "the config", &store.ConflictError{Want: p.match, Current: rec.Revision})
 			}
 			refuse := func(format string, args ...any) error {
@@ -504,7 +502,7 @@ func (r *Registry) RotateSecrets(ctx context.Context) (RotationReport, error) {
 	if r.aead == nil {
 		return report, fmt.Errorf("registry: rotating the secrets: %w", ErrNoSecretKey)
 	}
-	ids, err := r.st.Configured(ctx)
+	ids, err := r.st.Configured(ctx, "")
 	if err != nil {
 		return report, err
 	}

@@ -797,17 +797,15 @@ func searchFiles(t *testing.T, when, dir string, secrets ...string) {
 	}
 }
 
-// TestLookingInTheSameStep: a save where no schema tells secrets does not load what it writes over; the store looks, in the same step.
-// A store that cannot look answers ErrConflict, and then the config is loaded.
-func TestLookingInTheSameStep(t *testing.T) {
+// TestLookingBeforeSaving: a save where no schema tells secrets looks at what it writes over, and writes over that revision only.
+func TestLookingBeforeSaving(t *testing.T) {
 	keys := registry.WithSecrets(ring(t, 1))
 	const config = `{"key":"hunter2","host":"a"}`
 	for name, c := range map[string]struct {
 		wrap  func(store.Store) store.Store
 		calls int32 // of a save
 	}{
-		"that looks":       {func(s store.Store) store.Store { return s }, 1},
-		"that cannot look": {func(s store.Store) store.Store { return onlyRevisions{s} }, 3},
+		"of revisions": {func(s store.Store) store.Store { return s }, 2},
 	} {
 		t.Run("a store "+name, func(t *testing.T) {
 			st := memory.New()
@@ -834,21 +832,11 @@ func TestLookingInTheSameStep(t *testing.T) {
 	}
 }
 
-// onlyRevisions is a store that knows no match but Any, Absent and revisions.
-type onlyRevisions struct{ store.Store }
-
-func (s onlyRevisions) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
-	if match.Without() != "" {
-		match = "no such revision"
-	}
-	return s.Store.Put(ctx, id, config, match)
-}
-
 // TestSealedMeanwhile: a secret that another process seals between looking and writing is not overwritten.
 func TestSealedMeanwhile(t *testing.T) {
 	keys := registry.WithSecrets(ring(t, 1))
 	st := memory.New()
-	spy := &spyStore{Store: onlyRevisions{st}}
+	spy := &spyStore{Store: st}
 	reg := registry.New(spy, keys)
 	save(t, reg, "c_p", map[string]any{"n": 1})
 	other := registryLike(t, st, keySchema, keys)
@@ -867,11 +855,10 @@ func TestSealedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestUnreadableIsNoSecret: what cannot be read keeps no plugin from being saved, whether the store can look or not.
+// TestUnreadableIsNoSecret: what cannot be read keeps no plugin from being saved.
 func TestUnreadableIsNoSecret(t *testing.T) {
 	for _, wrap := range []func(store.Store) store.Store{
 		func(s store.Store) store.Store { return s },
-		func(s store.Store) store.Store { return onlyRevisions{s} },
 	} {
 		st := memory.New()
 		save(t, registry.New(st), "c_p", map[string]any{"n": 1})

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +26,8 @@ var (
 	ErrInvalidConfig = errors.New("invalid config")
 	// ErrTooNew: a newer version of this library wrote the data. Use that version.
 	ErrTooNew = errors.New("the data was written by a newer version of pluginregistry")
+	// ErrUncertain: it is not known whether the write was done, because the answer was lost on the way. Load the config to find out.
+	ErrUncertain = errors.New("it is not known whether the write was done")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("the store is closed")
 )
@@ -72,8 +73,6 @@ func (e *ConflictError) Error() string {
 	want := fmt.Sprintf("revision %q was expected", string(e.Want))
 	if e.Want == Absent {
 		want = "none was expected"
-	} else if word := e.Want.Without(); word != "" {
-		want = fmt.Sprintf("one without %q was expected", word)
 	}
 	return fmt.Sprintf("%v: %s, %s; load it again and redo the change", ErrConflict, is, want)
 }
@@ -81,14 +80,10 @@ func (e *ConflictError) Error() string {
 // Is makes errors.Is(err, ErrConflict) true.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// Match decides on a write: it returns nil if match agrees with what is there, else a *ConflictError. current is its revision, Absent
-// where there is nothing, and config its canonical text, nil where there is none or it cannot be read. It is here so that every store
-// decides alike.
-func Match(match, current Revision, config json.RawMessage) error {
+// Match decides on a write: it returns nil if match agrees with current, the revision that is stored (Absent if nothing is), else a
+// *ConflictError. Stores must use Match, so that all decide the same way.
+func Match(match, current Revision) error {
 	if match == Any || match == current {
-		return nil
-	}
-	if word := match.Without(); word != "" && !bytes.Contains(config, []byte(word)) {
 		return nil
 	}
 	return &ConflictError{Want: match, Current: current}

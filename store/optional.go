@@ -7,10 +7,34 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pluginregistry/pluginregistry/internal/sleep"
 )
+
+type authorKey struct{}
+
+// WithAuthor returns a context that names who makes the writes done with it. Stores that keep a history keep the name in
+// Version.Author. At most MaxAuthor bytes of it are kept.
+func WithAuthor(ctx context.Context, author string) context.Context {
+	return context.WithValue(ctx, authorKey{}, author)
+}
+
+// MaxAuthor is the length of the longest author that is kept, in bytes.
+const MaxAuthor = 256
+
+// Author returns the name that WithAuthor gave to ctx, as stores keep it: valid UTF-8 without NUL, at most MaxAuthor bytes; "" if none was given.
+func Author(ctx context.Context) string {
+	author, _ := ctx.Value(authorKey{}).(string)
+	author = strings.ReplaceAll(strings.ToValidUTF8(author, "\uFFFD"), "\x00", "\uFFFD")
+	for len(author) > MaxAuthor {
+		_, size := utf8.DecodeLastRuneInString(author)
+		author = author[:len(author)-size]
+	}
+	return author
+}
 
 // PutAll does all the puts or none, if s can; else the error is errors.ErrUnsupported.
 func PutAll(ctx context.Context, s Store, puts []Put) ([]Record, error) {
@@ -56,7 +80,7 @@ func History(ctx context.Context, s Store, id string, limit int) ([]Version, err
 // src. It stops at the first error, which tells how far it came; run again it goes through all of them once more and finishes,
 // as saving what is there already writes nothing. Configs that only dst has stay.
 func Copy(ctx context.Context, dst, src Store) (int, error) {
-	ids, err := src.Configured(ctx)
+	ids, err := src.Configured(ctx, "")
 	if err != nil {
 		return 0, fmt.Errorf("copy: listing the configs of the source: %w", err)
 	}
@@ -128,7 +152,7 @@ func Changes(before, after map[string]Revision) []Change {
 
 // revisions is the state of a store. A config that cannot be read has a revision of its own.
 func revisions(ctx context.Context, s Store) (map[string]Revision, error) {
-	ids, err := s.Configured(ctx)
+	ids, err := s.Configured(ctx, "")
 	if err != nil {
 		return nil, err
 	}

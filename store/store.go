@@ -7,46 +7,24 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"strings"
 	"time"
 )
 
-// Revision names one state of one plugin's config. It is opaque: compare it with ==, keep it as text. What it is made of is the
-// store's own affair (a counter in SQLite, a hash of the bytes in a directory of JSON files).
+// Revision names one state of one plugin's config. It is opaque text: compare it with ==. Each store makes its own kind, such as
+// a counter in SQLite or a hash of the file's bytes in a directory of JSON files.
 type Revision string
 
 const (
-	// Absent is the revision of a config that is not there. As a match it means: only if there is none.
+	// Absent is the revision of a config that does not exist. As a match it means: only if none is stored.
 	Absent Revision = ""
-	// Any as a match means: whatever is there. No config has a revision that begins with it.
+	// Any as a match means: whatever is stored. No config has this revision.
 	Any Revision = "*"
 )
-
-// AnyWithout returns the match that means: whatever is there, unless word stands somewhere in its canonical text, which is
-// ErrConflict. A config that cannot be read counts as one without. word is made of ASCII letters, digits, "_" and "$"; else the match
-// agrees with nothing.
-func AnyWithout(word string) Revision {
-	if word == "" {
-		return Any + " " // not Any
-	}
-	return Any + Revision(word)
-}
-
-const wordCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$"
-
-// Without returns the word that an AnyWithout was made of, or "" if r is none.
-func (r Revision) Without() string {
-	word, ok := strings.CutPrefix(string(r), string(Any))
-	if !ok || strings.Trim(word, wordCharacters) != "" {
-		return ""
-	}
-	return word
-}
 
 // Record is one plugin's config as a store has it.
 //
 // Config is a JSON object in canonical text: no white space between tokens, only the escapes that JSON demands, keys in the order
-// and numbers with the digits in which they were saved. Its bytes are the caller's own.
+// and numbers with the digits in which they were saved. The slice is a copy; the caller may modify it.
 //
 // Formatting a Record with fmt, or giving it to slog as the value of an attribute, never shows the config, because it may hold secrets.
 // encoding/json does show it, and so does a JSON handler of slog that is given a slice or struct with Records in it, and fmt that is given
@@ -92,7 +70,8 @@ func (r Record) LogValue() slog.Value {
 //   - An ID is any text that CheckID accepts; any other is ErrInvalidID. A store may refuse more, as a file name is short.
 //   - A config is what Canonical makes of it; what Canonical refuses is ErrInvalidConfig and changes nothing.
 //   - Deciding on match, as Match does, and writing are one step, for all goroutines and processes that share the store.
-//   - A write that returns nil is durable; a write that returns an error other than the context's has changed nothing.
+//   - A write that returns nil is durable. A write that returns ErrUncertain or the context's error may have been done. A write
+//     that returns any other error has changed nothing.
 //   - A revision never comes twice for one ID with another config.
 //   - Config bytes are copied on the way in and on the way out.
 //   - What cannot be read is ErrCorrupt and stays as it is; it concerns its own ID only. Writing over it keeps the old bytes aside.
@@ -112,8 +91,9 @@ type Store interface {
 	// there is no error where match is Any or Absent.
 	Delete(ctx context.Context, id string, match Revision) error
 
-	// Configured returns the IDs that have a config, sorted by code point. An ID whose config cannot be read is among them.
-	Configured(ctx context.Context) ([]string, error)
+	// Configured returns the IDs that begin with prefix and have a config, sorted by code point. An ID whose config cannot be
+	// read is among them. An empty prefix means all.
+	Configured(ctx context.Context, prefix string) ([]string, error)
 }
 
 // Put is one write of a batch.
@@ -145,8 +125,9 @@ type Batcher interface {
 // Version is one state that a config was in.
 type Version struct {
 	Record
-	Configured bool  // false: this is the deletion, and Config is nil
-	Err        error // why Config cannot be read (ErrCorrupt), or nil
+	Configured bool   // false: this is the deletion, and Config is nil
+	Author     string // who made it, as WithAuthor said; "" if nobody said
+	Err        error  // why Config cannot be read (ErrCorrupt), or nil
 }
 
 // Historian is a Store that remembers earlier states.
@@ -185,4 +166,25 @@ type Resealer interface {
 
 	// Scrub clears what overwritten and deleted configs have left in the store's files, as far as the store can.
 	Scrub(ctx context.Context) error
+}
+
+// Note is what is kept beside a config: a title for people, and whether the plugin is switched off. The zero Note is no note.
+type Note struct {
+	Title    string
+	Disabled bool
+}
+
+// Annotator is a Store that keeps a note beside each config. An ID may have a note without a config, and a note stays when the config
+// is deleted. The revision of an ID names its config and its note together: SetNote makes a new revision with the same config, which
+// History lists if the store keeps one. The revision of an ID that has a note and no config is Absent.
+type Annotator interface {
+	// Note returns the note of id, or the zero Note if there is none.
+	Note(ctx context.Context, id string) (Note, error)
+
+	// Notes returns the notes that differ from the zero Note, of all IDs that begin with prefix.
+	Notes(ctx context.Context, prefix string) (map[string]Note, error)
+
+	// SetNote saves the note of id if match agrees with its revision, else it returns ErrConflict. It returns the new revision.
+	// Watchers are told, of an ID without a config, too. Saving the note that is stored already writes nothing.
+	SetNote(ctx context.Context, id string, note Note, match Revision) (Revision, error)
 }

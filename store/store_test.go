@@ -153,11 +153,11 @@ type breakable struct {
 	corrupt string // the ID that cannot be read
 }
 
-func (b *breakable) Configured(ctx context.Context) ([]string, error) {
+func (b *breakable) Configured(ctx context.Context, prefix string) ([]string, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	return b.Store.Configured(ctx)
+	return b.Store.Configured(ctx, prefix)
 }
 
 func (b *breakable) Get(ctx context.Context, id string) (store.Record, error) {
@@ -180,7 +180,7 @@ func TestCopyStops(t *testing.T) {
 	if n != 3 || !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), `config 4 of 6`) || !strings.Contains(err.Error(), `"id_3"`) {
 		t.Errorf("Copy: %d, %v", n, err)
 	}
-	if ids, _ := dst.Configured(t.Context()); len(ids) != 3 {
+	if ids, _ := dst.Configured(t.Context(), ""); len(ids) != 3 {
 		t.Errorf("%q are copied", ids)
 	}
 	src.corrupt = ""

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
 
@@ -61,7 +62,7 @@ type Store struct {
 
 const (
 	getSQL        = `SELECT config, revision, updated_at FROM plugin_configs WHERE plugin_id = ? AND configured = 1`
-	configuredSQL = `SELECT plugin_id FROM plugin_configs WHERE configured = 1 ORDER BY plugin_id`
+	configuredSQL = `SELECT plugin_id FROM plugin_configs WHERE configured = 1 AND plugin_id >= ? AND (plugin_id < ? OR ? = '') ORDER BY plugin_id`
 	// chainSQL finds the states of a plugin, the newest ?2 (-1: all) in the history: each names the one before it. The last column tells
 	// that there is one before.
 	chainSQL = `
@@ -278,21 +279,37 @@ func numberOf(rev store.Revision) int64 {
 	return n
 }
 
-// Configured returns the IDs that have a config, sorted.
-func (s *Store) Configured(ctx context.Context) ([]string, error) {
-	return s.ids(ctx, "configured", &s.configured)
+// Configured returns the IDs that begin with prefix and have a config, sorted.
+func (s *Store) Configured(ctx context.Context, prefix string) ([]string, error) {
+	end := prefixEnd(prefix)
+	return s.ids(ctx, "configured", &s.configured, prefix, end, end)
+}
+
+// prefixEnd returns the first text in the order of code points that is greater than all that begin with prefix, or "" if there is none.
+func prefixEnd(prefix string) string {
+	for prefix != "" {
+		r, size := utf8.DecodeLastRuneInString(prefix)
+		prefix = prefix[:len(prefix)-size]
+		if r == 0xD7FF { // the surrogates that follow are no text
+			r = 0xDFFF
+		}
+		if r < utf8.MaxRune {
+			return prefix + string(r+1)
+		}
+	}
+	return ""
 }
 
 // Kept returns the IDs that have a history, those of deleted configs among them.
 func (s *Store) Kept(ctx context.Context) ([]string, error) { return s.ids(ctx, "kept", &s.kept) }
 
-func (s *Store) ids(ctx context.Context, op string, st *statement) (ids []string, err error) {
+func (s *Store) ids(ctx context.Context, op string, st *statement, args ...any) (ids []string, err error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, failed(op, "", err)
 	}
 	defer s.end()
 	err = s.reading(ctx, st, func(ctx context.Context, stmt *sqlx.Stmt) error {
-		if err := stmt.SelectContext(ctx, &ids); err != nil {
+		if err := stmt.SelectContext(ctx, &ids, args...); err != nil {
 			return s.cfg.Explain(err)
 		}
 		return nil

@@ -416,8 +416,8 @@ func (s *Store) apply(ctx context.Context, stmts writing, req *request) error {
 // guess, or a config that must be looked at; or, in a statement that is its own transaction, another process has changed the row in
 // between. Then it is tried again.
 func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Time, now string) error {
-	word := p.match.Without()
-	whatever := p.match == store.Any || word != ""
+	const word = ""
+	whatever := p.match == store.Any
 	over := seen{revision: p.number}
 	for {
 		if whatever && over.revision == 0 {
@@ -452,16 +452,12 @@ func (s *Store) applyPut(ctx context.Context, stmts writing, p *put, at time.Tim
 			return nil
 		}
 		rec, err := s.read(ctx, stmts.current, p.id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) && (word == "" || !errors.Is(err, store.ErrCorrupt)) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
-		}
-		var text json.RawMessage
-		if word != "" && err == nil {
-			text, _ = readable(rec.Config)
 		}
 		over = seen{revision: numberOf(rec.Revision)}
 		s.guesses.set(p.id, over)
-		if err := store.Match(p.match, rec.Revision, text); err != nil {
+		if err := store.Match(p.match, rec.Revision); err != nil {
 			return err
 		}
 		over.without = word

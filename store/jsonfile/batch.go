@@ -57,7 +57,7 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 	for i, p := range puts {
 		f, err := s.find(p.ID)
 		if err == nil {
-			err = store.Match(p.Match, f.revision, f.config)
+			err = store.Match(p.Match, f.revision)
 		}
 		if err != nil {
 			return nil, &store.Error{ID: p.ID, Err: err}

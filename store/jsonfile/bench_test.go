@@ -102,7 +102,7 @@ func BenchmarkConfigured(b *testing.B) {
 	}
 	s := openTest(b, dir)
 	for b.Loop() {
-		if ids, err := s.Configured(b.Context()); len(ids) != 10_000 || err != nil {
+		if ids, err := s.Configured(b.Context(), ""); len(ids) != 10_000 || err != nil {
 			b.Fatal(len(ids), err)
 		}
 	}

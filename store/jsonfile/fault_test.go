@@ -117,7 +117,7 @@ func TestBatchDiesAnywhere(t *testing.T) {
 		}
 
 		// One that was open before sees all or nothing.
-		ids, err := other.Configured(t.Context())
+		ids, err := other.Configured(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestBadJournal(t *testing.T) {
 		s := openTest(t, dir)
 		_, err := s.Get(t.Context(), "x")
 		wantErr(t, err, want)
-		_, err = s.Configured(t.Context())
+		_, err = s.Configured(t.Context(), "")
 		wantErr(t, err, want)
 		_, err = s.Put(t.Context(), "x", json.RawMessage(`{"a":1}`), store.Any)
 		wantErr(t, err, want)
@@ -427,7 +427,7 @@ func TestDirectoryGone(t *testing.T) {
 			clear("Delete", s.Delete(t.Context(), "a", store.Any))
 			_, err = s.Get(t.Context(), "a")
 			clear("Get", err)
-			_, err = s.Configured(t.Context())
+			_, err = s.Configured(t.Context(), "")
 			clear("Configured", err)
 			for _, err := range changes {
 				clear("Watch", err)

@@ -77,7 +77,7 @@ func wantErr(t testing.TB, err, want error) {
 
 func wantConfigured(t testing.TB, s *Store, want ...string) {
 	t.Helper()
-	if got, err := s.Configured(t.Context()); !slices.Equal(got, want) || err != nil {
+	if got, err := s.Configured(t.Context(), ""); !slices.Equal(got, want) || err != nil {
 		t.Errorf("Configured: %q, %v; want %q", got, err, want)
 	}
 }
@@ -395,7 +395,7 @@ func TestIrregularFiles(t *testing.T) {
 			wantErr(t, err, store.ErrCorrupt)
 			_, err = s.Put(t.Context(), "x", json.RawMessage(`{}`), store.Absent)
 			wantErr(t, err, store.ErrConflict)
-			if ids, err := s.Configured(t.Context()); !slices.Contains(ids, "x") || err != nil {
+			if ids, err := s.Configured(t.Context(), ""); !slices.Contains(ids, "x") || err != nil {
 				t.Errorf("Configured: %q, %v", ids, err)
 			}
 			put(t, s, "x", `{"new":1}`)
@@ -500,7 +500,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 		},
 		"Delete": func(ctx context.Context) error { return s.Delete(ctx, "x", store.Any) },
 		"Configured": func(ctx context.Context) error { // or it might list half of a batch
-			_, err := s.Configured(ctx)
+			_, err := s.Configured(ctx, "")
 			return err
 		},
 	} {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -236,7 +237,7 @@ func (s *Store) put(ctx context.Context, id string, config json.RawMessage, matc
 		if err != nil {
 			return err
 		}
-		if err := store.Match(match, f.revision, f.config); err != nil {
+		if err := store.Match(match, f.revision); err != nil {
 			return err
 		}
 		if f.holds(canonical) {
@@ -277,7 +278,7 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 		if err != nil {
 			return err
 		}
-		if err := store.Match(match, f.revision, f.config); err != nil {
+		if err := store.Match(match, f.revision); err != nil {
 			return err
 		}
 		if f.revision == store.Absent {
@@ -298,13 +299,13 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 	})
 }
 
-// Configured returns the IDs that have a file, sorted by code point. It reads the directory and opens no file. See store.Store.
-func (s *Store) Configured(ctx context.Context) ([]string, error) {
+// Configured returns the IDs that begin with prefix and have a file, sorted by code point. It reads the directory and opens no file. See store.Store.
+func (s *Store) Configured(ctx context.Context, prefix string) ([]string, error) {
 	var ids []string
 	list := func() error {
 		names, err := s.dir.Names()
 		for _, name := range names {
-			if id, ok := idOf(name); ok {
+			if id, ok := idOf(name); ok && strings.HasPrefix(id, prefix) {
 				ids = append(ids, id)
 			}
 		}

@@ -206,7 +206,7 @@ func TestConfiguredOpensNothing(t *testing.T) {
 		t.Errorf("%d files were opened", d.opened)
 	}
 	d.err = func() error { return syscall.EIO }
-	_, err := s.Configured(t.Context())
+	_, err := s.Configured(t.Context(), "")
 	wantErr(t, err, syscall.EIO)
 }
 

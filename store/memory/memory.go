@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ func (s *Store) put(ctx context.Context, op string, puts []store.Put) ([]store.R
 	defer s.mu.Unlock()
 	for _, p := range puts {
 		v, _ := s.current(p.ID)
-		if err := store.Match(p.Match, v.Revision, v.Config); err != nil {
+		if err := store.Match(p.Match, v.Revision); err != nil {
 			return nil, &store.Error{Op: op, ID: p.ID, Err: err}
 		}
 	}
@@ -80,7 +81,7 @@ func (s *Store) put(ctx context.Context, op string, puts []store.Put) ([]store.R
 	for i, p := range puts {
 		v, ok := s.current(p.ID)
 		if !ok || !bytes.Equal(v.Config, p.Config) {
-			v = s.append(p.ID, bytes.Clone(p.Config))
+			v = s.append(ctx, p.ID, bytes.Clone(p.Config))
 		}
 		recs[i] = own(v.Record)
 	}
@@ -95,17 +96,17 @@ func (s *Store) Delete(ctx context.Context, id string, match store.Revision) err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.current(id)
-	if err := store.Match(match, v.Revision, v.Config); err != nil {
+	if err := store.Match(match, v.Revision); err != nil {
 		return &store.Error{Op: "delete", ID: id, Err: err}
 	}
 	if ok {
-		s.append(id, nil)
+		s.append(ctx, id, nil)
 	}
 	return nil
 }
 
-// Configured returns the IDs that have a config, sorted.
-func (s *Store) Configured(ctx context.Context) ([]string, error) {
+// Configured returns the IDs that begin with prefix and have a config, sorted.
+func (s *Store) Configured(ctx context.Context, prefix string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &store.Error{Op: "configured", Err: err}
 	}
@@ -113,7 +114,7 @@ func (s *Store) Configured(ctx context.Context) ([]string, error) {
 	defer s.mu.Unlock()
 	var ids []string
 	for id := range s.configs {
-		if _, ok := s.current(id); ok {
+		if _, ok := s.current(id); ok && strings.HasPrefix(id, prefix) {
 			ids = append(ids, id)
 		}
 	}
@@ -244,9 +245,9 @@ func (s *Store) current(id string) (store.Version, bool) {
 }
 
 // append adds a state; a nil config is a deletion.
-func (s *Store) append(id string, config json.RawMessage) store.Version {
+func (s *Store) append(ctx context.Context, id string, config json.RawMessage) store.Version {
 	s.count++
-	v := store.Version{Record: store.Record{ID: id, Config: config, UpdatedAt: time.Now().UTC()}, Configured: config != nil}
+	v := store.Version{Record: store.Record{ID: id, Config: config, UpdatedAt: time.Now().UTC()}, Configured: config != nil, Author: store.Author(ctx)}
 	v.Revision = store.Revision(strconv.Itoa(s.count))
 	if s.configs == nil {
 		s.configs = map[string][]store.Version{}

@@ -55,8 +55,6 @@ func TestAgainstMemory(t *testing.T) {
 					return all[0][i], all[1][i]
 				case r.IntN(4) == 0:
 					return store.Absent, store.Absent
-				case r.IntN(3) == 0:
-					return store.AnyWithout("word"), store.AnyWithout("word")
 				}
 				return store.Any, store.Any
 			}

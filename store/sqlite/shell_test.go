@@ -117,7 +117,7 @@ func TestShellEdits(t *testing.T) {
 	if _, err := s.Put(ctx, "a", []byte(`{}`), before.Revision); err == nil {
 		t.Error("a revision of before the edits was accepted")
 	}
-	if ids := must(s.Configured(ctx)); !slices.Equal(ids, []string{"a", "b"}) {
+	if ids := must(s.Configured(ctx, "")); !slices.Equal(ids, []string{"a", "b"}) {
 		t.Errorf("configured: %q", ids)
 	}
 }

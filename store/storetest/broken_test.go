@@ -26,7 +26,6 @@ var broken = map[string]struct {
 	"shares the bytes it is given":      {func() store.Store { return &sharing{Store: memory.New(), m: map[string]json.RawMessage{}} }, "own_bytes"},
 	"reads what is gone as empty":       {func() store.Store { return emptyForNothing{memory.New()} }, "get_nothing"},
 	"ignores match":                     {func() store.Store { return ignoringMatch{memory.New()} }, "match"},
-	"takes AnyWithout for Any":          {func() store.Store { return ignoringWord{memory.New()} }, "match_without_a_word"},
 	"forgets to look in a batch":        {func() store.Store { return &hasty{Store: memory.New()} }, "at_random"},
 	"decides before it writes":          {func() store.Store { return &deciding{Store: memory.New()} }, "compare_and_swap"},
 	"takes what is no config":           {func() store.Store { return lenient{memory.New()} }, "refused_configs"},
@@ -121,15 +120,6 @@ func (s *hasty) PutAll(ctx context.Context, puts []store.Put) ([]store.Record, e
 	return s.Store.(store.Batcher).PutAll(ctx, puts)
 }
 
-type ignoringWord struct{ store.Store }
-
-func (s ignoringWord) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
-	if match.Without() != "" {
-		match = store.Any
-	}
-	return s.Store.Put(ctx, id, config, match)
-}
-
 type deciding struct{ store.Store }
 
 func (s *deciding) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
@@ -137,7 +127,7 @@ func (s *deciding) Put(ctx context.Context, id string, config json.RawMessage, m
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return store.Record{}, err
 	}
-	if err := store.Match(match, rec.Revision, rec.Config); err != nil {
+	if err := store.Match(match, rec.Revision); err != nil {
 		return store.Record{}, &store.Error{Op: "put", ID: id, Err: err}
 	}
 	for range 100 { // let others come between deciding and writing
@@ -179,8 +169,8 @@ func (s folding) Put(ctx context.Context, id string, config json.RawMessage, mat
 
 type disorderly struct{ store.Store }
 
-func (s disorderly) Configured(ctx context.Context) ([]string, error) {
-	ids, err := s.Store.Configured(ctx)
+func (s disorderly) Configured(ctx context.Context, prefix string) ([]string, error) {
+	ids, err := s.Store.Configured(ctx, prefix)
 	slices.Reverse(ids)
 	return ids, err
 }

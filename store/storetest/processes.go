@@ -142,7 +142,7 @@ func testOpenAtOnce(t *testing.T, open func(ctx context.Context, dir string) (st
 	for range shortOr(3, 30) {
 		dir := t.TempDir()
 		together(t, "open", dir, 8, 0)
-		ids, err := reopen(t, open, dir).Configured(t.Context())
+		ids, err := reopen(t, open, dir).Configured(t.Context(), "")
 		if err != nil || len(ids) != 8 {
 			t.Fatalf("8 processes that opened the store at once saved %q, %v", ids, err)
 		}
@@ -200,7 +200,7 @@ func work(ctx context.Context, s store.Store, process, rounds int) error {
 			if _, err := s.Put(ctx, "shared", json.RawMessage(config), store.Any); err != nil {
 				return err
 			}
-			if _, err := s.Configured(ctx); err != nil {
+			if _, err := s.Configured(ctx, ""); err != nil {
 				return err
 			}
 		}
@@ -293,7 +293,7 @@ func testKilled(t *testing.T, open func(ctx context.Context, dir string) (store.
 				t.Errorf("round %d: save %d is torn", round, kept.N)
 			}
 		}
-		if ids, err := s.Configured(t.Context()); err != nil || len(ids) < len(acknowledged) {
+		if ids, err := s.Configured(t.Context(), ""); err != nil || len(ids) < len(acknowledged) {
 			t.Errorf("round %d: Configured: %q, %v", round, ids, err)
 		}
 		if c, ok := s.(io.Closer); ok {

@@ -56,7 +56,6 @@ var cases = []testCase{
 	{"large configs", "A config of some megabytes and of 512 levels is kept.", testLargeConfigs},
 	{"delete", "Delete removes the config and the configured flag; deleting nothing is no error.", testDelete},
 	{"match", "A write happens only if its match agrees with what is there; else ErrConflict tells the current revision.", testMatch},
-	{"match without a word", "With match AnyWithout a config is written over unless the word stands in it.", testAnyWithout},
 	{"at random", "After any sequence of writes there is what those that Match allows have left.", testAtRandom},
 	{"unchanged", "Saving exactly what is stored writes nothing and keeps revision and time.", testUnchanged},
 	{"revisions", "A revision never comes twice for one ID with another config, not after deleting either.", testRevisions},
@@ -148,7 +147,7 @@ func wantNone(t *testing.T, s store.Store, id string) {
 
 func wantConfigured(t *testing.T, s store.Store, want ...string) {
 	t.Helper()
-	got, err := s.Configured(t.Context())
+	got, err := s.Configured(t.Context(), "")
 	if err != nil {
 		t.Fatalf("Configured: %v", err)
 	}
@@ -327,44 +326,6 @@ func testMatch(t *testing.T, s store.Store) {
 	wantConfig(t, s, id, `{"n":5}`)
 }
 
-func testAnyWithout(t *testing.T, s store.Store) {
-	match := store.AnyWithout("$word")
-	save := func(config string) error {
-		_, err := s.Put(t.Context(), id, json.RawMessage(config), match)
-		return err
-	}
-	put(t, s, id, `{"n":1}`, match)
-	put(t, s, id, `{"n":2,"word":1}`, match)
-	put(t, s, id, `{"line":"a\u0001b"}`, match)
-	put(t, s, id, `{"n":3}`, match)
-	del(t, s, id, match)
-	wantNone(t, s, id)
-	del(t, s, id, match)
-	put(t, s, id, `{"n":4}`, match)
-	wantConfig(t, s, id, `{"n":4}`)
-
-	const held = `{"a":{"$word":[1]}}`
-	rec := put(t, s, id, ` { "a" : { "\u0024word" : [1] } } `, store.Any)
-	put(t, s, "other", `{}`, match)
-	wantConflict(t, "Put over what has the word", save(`{"n":5}`), rec.Revision)
-	wantConflict(t, "Put of what is there, with the word", save(held), rec.Revision)
-	wantConflict(t, "Delete of what has the word", s.Delete(t.Context(), id, match), rec.Revision)
-	if b, ok := s.(store.Batcher); ok {
-		_, err := b.PutAll(t.Context(), []store.Put{
-			{ID: "other", Config: json.RawMessage(`{"n":6}`), Match: match}, {ID: id, Config: json.RawMessage(`{"n":6}`), Match: match},
-		})
-		wantConflict(t, "PutAll over what has the word", err, rec.Revision)
-		wantConfig(t, s, "other", `{}`)
-	}
-	wantConfig(t, s, id, held)
-
-	for _, word := range []string{"", `a"b`, "a b", `a\b`, "ä"} {
-		match = store.AnyWithout(word)
-		wantConflict(t, fmt.Sprintf("Put without %q, which is no word", word), save(`{"n":7}`), rec.Revision)
-	}
-	wantConfig(t, s, id, held)
-}
-
 func testAtRandom(t *testing.T, s store.Store) {
 	for seed := range uint64(3) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -376,13 +337,13 @@ func testAtRandom(t *testing.T, s store.Store) {
 		}
 		some := func(id string) store.Put {
 			config := fmt.Sprintf(`{"%s":%d}`, []string{"n", "word"}[r.IntN(2)], r.IntN(4))
-			matches := []store.Revision{store.Any, store.Any, store.Absent, store.AnyWithout("word"), there[id].Revision}
+			matches := []store.Revision{store.Any, store.Any, store.Absent, there[id].Revision}
 			if old := slices.Sorted(maps.Keys(given[id])); len(old) > 0 {
 				matches = append(matches, old[r.IntN(len(old))])
 			}
 			return store.Put{ID: id, Config: json.RawMessage(config), Match: matches[r.IntN(len(matches))]}
 		}
-		allowed := func(p store.Put) bool { return store.Match(p.Match, there[p.ID].Revision, there[p.ID].Config) == nil }
+		allowed := func(p store.Put) bool { return store.Match(p.Match, there[p.ID].Revision) == nil }
 		check := func(what string, allowed bool, err error) {
 			t.Helper()
 			if allowed == (err != nil) || err != nil && !errors.Is(err, store.ErrConflict) {
@@ -567,7 +528,7 @@ func testDoneContexts(t *testing.T, s store.Store) {
 		_, err = s.Put(ctx, id, json.RawMessage(`{"kept":false}`), store.Any)
 		wantErr(t, "Put", err, want)
 		wantErr(t, "Delete", s.Delete(ctx, id, store.Any), want)
-		_, err = s.Configured(ctx)
+		_, err = s.Configured(ctx, "")
 		wantErr(t, "Configured", err, want)
 		if b, ok := s.(store.Batcher); ok {
 			_, err = b.PutAll(ctx, []store.Put{{ID: id, Config: json.RawMessage(`{"kept":false}`), Match: store.Any}})
@@ -678,7 +639,7 @@ func testConcurrentUse(t *testing.T, s store.Store) {
 				if rec, err := s.Get(t.Context(), mine); err != nil || string(rec.Config) != config {
 					t.Errorf("Get: %v, %v", rec, err)
 				}
-				if _, err := s.Configured(t.Context()); err != nil {
+				if _, err := s.Configured(t.Context(), ""); err != nil {
 					t.Errorf("Configured: %v", err)
 				}
 				if _, err := s.Put(t.Context(), "shared", json.RawMessage(config), store.Any); err != nil {
@@ -1090,7 +1051,7 @@ func testCopy(t *testing.T, s store.Store) {
 		t.Fatalf("Copy: %d, %v", n, err)
 	}
 	del(t, back, "mine", store.Any)
-	want, _ := other.Configured(t.Context())
+	want, _ := other.Configured(t.Context(), "")
 	wantConfigured(t, back, want...)
 	for _, id := range want {
 		wantConfig(t, back, id, string(get(t, other, id).Config))
@@ -1137,7 +1098,7 @@ func testClosed(t *testing.T, s store.Store) {
 	_, err = s.Put(t.Context(), id, json.RawMessage(`{}`), store.Any)
 	wantErr(t, "Put", err, store.ErrClosed)
 	wantErr(t, "Delete", s.Delete(t.Context(), id, store.Any), store.ErrClosed)
-	_, err = s.Configured(t.Context())
+	_, err = s.Configured(t.Context(), "")
 	wantErr(t, "Configured", err, store.ErrClosed)
 	if b, ok := s.(store.Batcher); ok {
 		_, err = b.PutAll(t.Context(), []store.Put{{ID: id, Config: json.RawMessage(`{}`), Match: store.Any}})
