@@ -55,7 +55,7 @@ type painters []string
 func (p painters) Discover(context.Context) ([]registry.Info, error) {
 	var infos []registry.Info
 	for _, name := range p {
-		infos = append(infos, registry.Info{Name: name, Version: "1.0", ExecutionMode: registry.CloudGPU})
+		infos = append(infos, registry.Info{Name: name, Version: "1.0", ExecutionMode: registry.ModeCloudGPU})
 	}
 	return infos, nil
 }
@@ -199,7 +199,7 @@ func TestStory(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantLines(t, "with the plugin back", list(reg)[2:3], "Speech: transcription_vosk, vosk 0.3.45, in_process, configured true")
-			if stats := registry.StatsOf(reg.Plugins()); stats.Total != 4 || stats.Configured != 3 || stats.Cloud != 2 {
+			if stats := reg.Plugins().Stats(); stats.Total != 4 || stats.Configured != 3 || stats.Cloud != 2 {
 				t.Errorf("the statistics are %+v", stats)
 			}
 			if err := closeStore(); err != nil {
@@ -270,7 +270,7 @@ func TestShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	var configured []string
-	for _, p := range registry.Configured(reg.Plugins()) {
+	for _, p := range reg.Plugins().Configured() {
 		configured = append(configured, p.ID())
 	}
 	if !slices.Equal(configured, []string{"image_generation_flux"}) {

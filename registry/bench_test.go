@@ -208,7 +208,7 @@ func BenchmarkRegister(b *testing.B) {
 				infos, _ := m.Discover(b.Context())
 				for _, info := range infos {
 					raw, _ := m.ConfigSchema(b.Context(), info.Name)
-					p := Plugin{Category: benchCategory(c), Name: info.Name, Title: info.Name, Version: info.Version, Schema: raw, ExecutionMode: InProcess}
+					p := Plugin{Category: benchCategory(c), Name: info.Name, Title: info.Name, Version: info.Version, Schema: raw, ExecutionMode: ModeInProcess}
 					id := p.ID()
 					p.Configured = configured[id]
 					all[id] = p

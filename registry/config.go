@@ -12,21 +12,23 @@ import (
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// SaveOption changes how SaveConfig and DeleteConfig work.
-type SaveOption func(*saveOptions)
+// SaveOption changes how a config is saved or deleted. Its zero value changes nothing.
+type SaveOption struct{ set func(*saveOptions) }
 
 type saveOptions struct{ match store.Revision }
 
 // IfRevision makes a save or deletion happen only if the stored config is at that revision (store.Absent: if there is none). Else the
 // error is store.ErrConflict, as a *store.ConflictError with the current revision.
 func IfRevision(rev store.Revision) SaveOption {
-	return func(o *saveOptions) { o.match = rev }
+	return SaveOption{func(o *saveOptions) { o.match = rev }}
 }
 
 func matchOf(opts []SaveOption) store.Revision {
 	o := saveOptions{match: store.Any}
 	for _, opt := range opts {
-		opt(&o)
+		if opt.set != nil {
+			opt.set(&o)
+		}
 	}
 	return o.match
 }
@@ -42,7 +44,7 @@ func fault(id, doing string, err error) error {
 // Errors: store.ErrCorrupt if what is stored cannot be read, ErrSecretLocked if a secret in it cannot be opened, store.ErrInvalidID, or
 // what the store says.
 func (r *Registry) LoadConfig(ctx context.Context, id string) (store.Record, error) {
-	rec, err := r.st.Get(ctx, id)
+	rec, err := r.configs().Get(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nothing(id), nil
 	}
@@ -83,7 +85,7 @@ func (r *Registry) SaveConfig(ctx context.Context, id string, config any, opts .
 			return store.Record{}, err
 		}
 		f := r.takeOff(id)
-		rec, err := r.st.Put(ctx, id, p.sealed, p.match)
+		rec, err := r.configs().Put(ctx, id, p.sealed, p.match)
 		r.land(ctx, id, f, true, err)
 		if err != nil && p.match != match && errors.Is(err, store.ErrConflict) {
 			continue // it relied on what was stored, and that has changed; or it must look at it
@@ -109,7 +111,7 @@ func encode(id string, config any) (json.RawMessage, error) {
 // returns nil. With IfRevision the error may be store.ErrConflict.
 func (r *Registry) DeleteConfig(ctx context.Context, id string, opts ...SaveOption) error {
 	f := r.takeOff(id)
-	err := r.st.Delete(ctx, id, matchOf(opts))
+	err := r.configs().Delete(ctx, id, matchOf(opts))
 	r.land(ctx, id, f, false, err)
 	return err
 }
@@ -181,7 +183,7 @@ func (r *Registry) putAll(ctx context.Context, puts []store.Put) ([]store.Record
 	for i, p := range puts {
 		flights[i] = r.takeOff(p.ID)
 	}
-	recs, err := store.PutAll(ctx, r.st, puts)
+	recs, err := store.PutAll(ctx, r.configs(), puts)
 	for i, p := range puts {
 		r.land(ctx, p.ID, flights[i], true, err)
 	}
@@ -211,7 +213,7 @@ func (r *Registry) prepare(ctx context.Context, id string, text json.RawMessage,
 
 // schemaState returns the schema of a registered plugin, or nil.
 func (r *Registry) schemaState(id string) *schemaState {
-	c, n := r.now.Load().find(id)
+	c, n := r.snapshot().find(id)
 	if c == nil {
 		return nil
 	}

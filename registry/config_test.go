@@ -330,7 +330,7 @@ func TestCorruptConfig(t *testing.T) {
 	if err := errors.Join(reg.Sync(t.Context()), reg.Refresh(t.Context())); err != nil {
 		t.Error(err)
 	}
-	if got := idsOf(registry.Configured(reg.Plugins())); !slices.Equal(got, []string{"c_bad", "c_good"}) {
+	if got := idsOf(reg.Plugins().Configured()); !slices.Equal(got, []string{"c_bad", "c_good"}) {
 		t.Errorf("configured are %v", got)
 	}
 	load(t, reg, "c_good")

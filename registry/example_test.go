@@ -24,8 +24,8 @@ type engines struct{}
 
 func (engines) Discover(context.Context) ([]registry.Info, error) {
 	return []registry.Info{
-		{Name: "whisper", Version: "1.8.0", ExecutionMode: registry.Subprocess},
-		{Name: "hosted", Version: "2", ExecutionMode: registry.CloudGPU},
+		{Name: "whisper", Version: "1.8.0", ExecutionMode: registry.ModeSubprocess},
+		{Name: "hosted", Version: "2", ExecutionMode: registry.ModeCloudGPU},
 	}, nil
 }
 
@@ -192,17 +192,17 @@ func ExampleSchemaFor() {
 	// }
 }
 
-func ExampleStatsOf() {
+func ExamplePlugins_Stats() {
 	ctx := context.Background()
 	reg := newRegistry(ctx)
 	if _, err := reg.SaveConfig(ctx, "transcription_hosted", map[string]any{"url": "https://example.org"}); err != nil {
 		log.Fatal(err)
 	}
 	plugins := reg.Plugins()
-	for _, p := range registry.Local(registry.Unconfigured(plugins)) {
+	for _, p := range plugins.Unconfigured().Local() {
 		fmt.Println("local, to be configured:", p.Name)
 	}
-	stats := registry.StatsOf(plugins)
+	stats := plugins.Stats()
 	fmt.Println(stats.Total, "plugins,", stats.Configured, "configured,", stats.Cloud, "in a cloud")
 	// Output:
 	// local, to be configured: whisper

@@ -131,7 +131,7 @@ func newSpied() (*registry.Registry, *spyStore) {
 }
 
 // register registers a manager that has no fault.
-func register(t testing.TB, reg *registry.Registry, category string, m registry.Manager, opts ...registry.ManagerOption) []registry.Plugin {
+func register(t testing.TB, reg *registry.Registry, category string, m registry.Manager, opts ...registry.ManagerOption) registry.Plugins {
 	t.Helper()
 	plugins, err := reg.RegisterManager(t.Context(), category, m, opts...)
 	if err != nil {
@@ -151,7 +151,7 @@ func save(t testing.TB, reg *registry.Registry, id string, config any) store.Rec
 }
 
 // namesOf returns the names of plugins.
-func namesOf(plugins []registry.Plugin) []string {
+func namesOf(plugins registry.Plugins) []string {
 	var names []string
 	for _, p := range plugins {
 		names = append(names, p.Name)
@@ -160,7 +160,7 @@ func namesOf(plugins []registry.Plugin) []string {
 }
 
 // idsOf returns the IDs of plugins.
-func idsOf(plugins []registry.Plugin) []string {
+func idsOf(plugins registry.Plugins) []string {
 	var ids []string
 	for _, p := range plugins {
 		ids = append(ids, p.ID())

@@ -56,7 +56,7 @@ func (f *flags) end() {
 
 // set sets the flag of id. The caller holds r.flags.mu.
 func (r *Registry) set(id string, configured bool) {
-	if c, n := r.now.Load().find(id); c != nil {
+	if c, n := r.snapshot().find(id); c != nil {
 		c.flags[n].Store(configured)
 	}
 	if r.flags.changed != nil {
@@ -66,6 +66,7 @@ func (r *Registry) set(id string, configured bool) {
 
 // takeOff says that a write of id begins.
 func (r *Registry) takeOff(id string) *flight {
+	r.mustBeMade()
 	r.flags.mu.Lock()
 	defer r.flags.mu.Unlock()
 	f := r.flags.flights[id]
@@ -124,7 +125,7 @@ func (r *Registry) look(ctx context.Context, id string, configured bool) {
 }
 
 func (r *Registry) isConfigured(ctx context.Context, id string) (bool, error) {
-	_, err := r.st.Get(ctx, id)
+	_, err := r.configs().Get(ctx, id)
 	switch {
 	case err == nil, errors.Is(err, store.ErrCorrupt):
 		return true, nil
@@ -136,11 +137,12 @@ func (r *Registry) isConfigured(ctx context.Context, id string) (bool, error) {
 
 // Sync sets all configured flags as the store has them now, in one query.
 func (r *Registry) Sync(ctx context.Context) error {
+	r.mustBeMade()
 	if err := r.flags.begin(ctx); err != nil {
 		return fmt.Errorf("registry: asking the store which plugins are configured: %w", err)
 	}
 	defer r.flags.end()
-	configured, err := r.st.Configured(ctx, "")
+	configured, err := r.configs().Configured(ctx, "")
 	if err != nil {
 		return fmt.Errorf("registry: asking the store which plugins are configured: %w", err)
 	}
@@ -148,7 +150,7 @@ func (r *Registry) Sync(ctx context.Context) error {
 	defer r.mu.Unlock()
 	r.flags.mu.Lock()
 	defer r.flags.mu.Unlock()
-	now := r.now.Load()
+	now := r.snapshot()
 	type place struct {
 		c *category
 		n int

@@ -13,7 +13,7 @@ import (
 // are kept), their secrets opened. A state that cannot be read or opened has its Err set. The store must be a store.Historian, else the
 // error is errors.ErrUnsupported.
 func (r *Registry) History(ctx context.Context, id string, limit int) ([]store.Version, error) {
-	versions, err := store.History(ctx, r.st, id, limit)
+	versions, err := store.History(ctx, r.configs(), id, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (r *Registry) History(ctx context.Context, id string, limit int) ([]store.V
 // revision, so that it can be undone like any save. Rolling back to a deletion deletes. A revision that is not in the history is
 // store.ErrNotFound, one that cannot be read or opened store.ErrCorrupt or ErrSecretLocked; else the errors are those of SaveConfig.
 func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision) (store.Record, error) {
-	versions, err := store.History(ctx, r.st, id, 0) // SaveConfig opens the secrets, and knows then that they are some
+	versions, err := store.History(ctx, r.configs(), id, 0) // SaveConfig opens the secrets, and knows then that they are some
 	if err != nil {
 		return store.Record{}, err
 	}
@@ -64,7 +64,7 @@ const pollInterval = 250 * time.Millisecond
 //
 // The loop must run for the flags to be kept in step; Sync does it once.
 func (r *Registry) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
-	changes := store.Watch(ctx, r.st, pollInterval)
+	changes := store.Watch(ctx, r.configs(), pollInterval)
 	return func(yield func(store.Change, error) bool) {
 		if err := r.Sync(ctx); err != nil && ctx.Err() == nil && !yield(store.Change{}, err) {
 			return

@@ -33,6 +33,6 @@ type Info struct {
 	Title       string // shown where the schema has no title; else the name is
 	Description string // shown where the schema has no description
 
-	ExecutionMode ExecutionMode // "" is InProcess
+	ExecutionMode ExecutionMode // "" is ModeInProcess
 	Resources
 }

@@ -6,23 +6,24 @@ import (
 	"slices"
 )
 
-// Plugin is the metadata of one registered plugin: a value, the caller's own, as it was when it was asked for. Only the bytes of
-// Schema are shared with the registry, and must not be written to.
+// Plugin is the metadata of one registered plugin, as it was when the registry was asked. It is a copy that the caller may keep and
+// modify, but for the bytes of Schema, which are shared and must not be modified.
 type Plugin struct {
-	Category    string
-	Name        string
-	Title       string
-	Description string
-	Version     string
+	Category    string `json:"category"`
+	Name        string `json:"name"`
+	Title       string `json:"title"`
+	Description string `json:"description,omitempty"`
+	Version     string `json:"version,omitempty"`
 
-	// Schema is the JSON Schema of its config as the manager gave it, or nil where there is none that could be one.
-	Schema json.RawMessage
-	// SchemaErr tells why Schema cannot be used to validate, or which part of it is not enforced; nil where all is well. What
-	// can only be told by compiling the schema is here from the first use of it on (SaveConfig, Validate, EffectiveConfig, …).
-	SchemaErr error
+	// Schema is the JSON Schema of the config as the manager gave it, or nil if it gave none or no JSON object.
+	Schema json.RawMessage `json:"schema,omitempty"`
+	// SchemaErr says why Schema cannot be used to validate, or which part of it is not enforced. It is nil if all is well.
+	// Problems that only compilation finds appear after the first SaveConfig, Validate or EffectiveConfig; CheckSchemas finds all.
+	SchemaErr error `json:"-"`
 
-	Configured    bool // a config is stored
-	ExecutionMode ExecutionMode
+	Configured    bool          `json:"configured"`         // a config is stored
+	Disabled      bool          `json:"disabled,omitempty"` // its note says so, see SetNote
+	ExecutionMode ExecutionMode `json:"execution_mode"`
 	Resources
 }
 
@@ -31,12 +32,12 @@ func (p Plugin) ID() string { return p.Category + "_" + p.Name }
 
 // Resources are what a plugin runs on and holds.
 type Resources struct {
-	ManagesChildProcesses    bool // it starts processes of its own
-	ManagesExternalResources bool // it manages containers, servers, …
-	ChildPIDs                []int
-	ContainerID              string
-	CondaEnv                 string
-	Remote                   *RemoteResource
+	ManagesChildProcesses    bool            `json:"manages_child_processes,omitempty"`    // it starts processes
+	ManagesExternalResources bool            `json:"manages_external_resources,omitempty"` // it manages containers, servers, …
+	ChildPIDs                []int           `json:"child_pids,omitempty"`
+	ContainerID              string          `json:"container_id,omitempty"`
+	CondaEnv                 string          `json:"conda_env,omitempty"`
+	Remote                   *RemoteResource `json:"remote,omitempty"`
 }
 
 // HasActiveResources tells whether there are child processes, a container, or a remote resource that is running.
@@ -114,24 +115,24 @@ type ExecutionMode string
 
 // The execution modes, with the strings of the Python original.
 const (
-	InProcess       ExecutionMode = "in_process"
-	Subprocess      ExecutionMode = "subprocess"
-	Docker          ExecutionMode = "docker"
-	CondaEnv        ExecutionMode = "conda_env"
-	External        ExecutionMode = "external" // a service that runs on its own, on this machine
-	RemoteSSH       ExecutionMode = "remote_ssh"
-	CloudVM         ExecutionMode = "cloud_vm"
-	CloudContainer  ExecutionMode = "cloud_container"
-	CloudServerless ExecutionMode = "cloud_serverless"
-	CloudGPU        ExecutionMode = "cloud_gpu"
-	CloudCPU        ExecutionMode = "cloud_cpu"
-	Kubernetes      ExecutionMode = "kubernetes"
+	ModeInProcess       ExecutionMode = "in_process"
+	ModeSubprocess      ExecutionMode = "subprocess"
+	ModeDocker          ExecutionMode = "docker"
+	ModeCondaEnv        ExecutionMode = "conda_env"
+	ModeExternal        ExecutionMode = "external" // a service that runs on its own, on this machine
+	ModeRemoteSSH       ExecutionMode = "remote_ssh"
+	ModeCloudVM         ExecutionMode = "cloud_vm"
+	ModeCloudContainer  ExecutionMode = "cloud_container"
+	ModeCloudServerless ExecutionMode = "cloud_serverless"
+	ModeCloudGPU        ExecutionMode = "cloud_gpu"
+	ModeCloudCPU        ExecutionMode = "cloud_cpu"
+	ModeKubernetes      ExecutionMode = "kubernetes"
 )
 
 // IsLocal tells whether the mode runs on this machine. The zero mode does; an unknown mode is neither local nor cloud.
 func (m ExecutionMode) IsLocal() bool {
 	switch m {
-	case "", InProcess, Subprocess, Docker, CondaEnv, External:
+	case "", ModeInProcess, ModeSubprocess, ModeDocker, ModeCondaEnv, ModeExternal:
 		return true
 	}
 	return false
@@ -140,7 +141,7 @@ func (m ExecutionMode) IsLocal() bool {
 // IsCloud tells whether the mode runs on another machine, by SSH or in a cloud.
 func (m ExecutionMode) IsCloud() bool {
 	switch m {
-	case RemoteSSH, CloudVM, CloudContainer, CloudServerless, CloudGPU, CloudCPU, Kubernetes:
+	case ModeRemoteSSH, ModeCloudVM, ModeCloudContainer, ModeCloudServerless, ModeCloudGPU, ModeCloudCPU, ModeKubernetes:
 		return true
 	}
 	return false
@@ -151,15 +152,15 @@ type CloudProvider string
 
 // The cloud providers, with the strings of the Python original.
 const (
-	AWS            CloudProvider = "aws"
-	GCP            CloudProvider = "gcp"
-	Azure          CloudProvider = "azure"
-	LambdaLabs     CloudProvider = "lambda_labs"
-	RunPod         CloudProvider = "runpod"
-	VastAI         CloudProvider = "vast_ai"
-	Paperspace     CloudProvider = "paperspace"
-	TogetherAI     CloudProvider = "together_ai"
-	CustomProvider CloudProvider = "custom"
+	ProviderAWS        CloudProvider = "aws"
+	ProviderGCP        CloudProvider = "gcp"
+	ProviderAzure      CloudProvider = "azure"
+	ProviderLambdaLabs CloudProvider = "lambda_labs"
+	ProviderRunPod     CloudProvider = "runpod"
+	ProviderVastAI     CloudProvider = "vast_ai"
+	ProviderPaperspace CloudProvider = "paperspace"
+	ProviderTogetherAI CloudProvider = "together_ai"
+	ProviderCustom     CloudProvider = "custom"
 )
 
 // StatusRunning is the status of a remote resource that works, and costs.
@@ -182,36 +183,39 @@ type RemoteResource struct {
 	Metadata    map[string]any // whatever else the provider says; at most 100 levels of it; maps, slices and arrays in it are copied with the plugin, pointers and structs are not
 }
 
-// ByMode returns the plugins that run in that mode.
-func ByMode(plugins []Plugin, mode ExecutionMode) []Plugin {
-	return filter(plugins, func(p *Plugin) bool { return p.ExecutionMode == mode })
+// Plugins is a list of plugins. The methods that select keep the order and return nil if nothing is left.
+type Plugins []Plugin
+
+// InMode returns the plugins that run in that mode.
+func (ps Plugins) InMode(mode ExecutionMode) Plugins {
+	return ps.filter(func(p *Plugin) bool { return p.ExecutionMode == mode })
 }
 
 // Local returns the plugins that run on this machine.
-func Local(plugins []Plugin) []Plugin {
-	return filter(plugins, func(p *Plugin) bool { return p.ExecutionMode.IsLocal() })
+func (ps Plugins) Local() Plugins {
+	return ps.filter(func(p *Plugin) bool { return p.ExecutionMode.IsLocal() })
 }
 
 // Cloud returns the plugins that run on other machines.
-func Cloud(plugins []Plugin) []Plugin {
-	return filter(plugins, func(p *Plugin) bool { return p.ExecutionMode.IsCloud() })
+func (ps Plugins) Cloud() Plugins {
+	return ps.filter(func(p *Plugin) bool { return p.ExecutionMode.IsCloud() })
 }
 
-// Configured returns the plugins that have a config stored.
-func Configured(plugins []Plugin) []Plugin {
-	return filter(plugins, func(p *Plugin) bool { return p.Configured })
+// Configured returns the plugins for which a config is stored.
+func (ps Plugins) Configured() Plugins {
+	return ps.filter(func(p *Plugin) bool { return p.Configured })
 }
 
-// Unconfigured returns the plugins that have none.
-func Unconfigured(plugins []Plugin) []Plugin {
-	return filter(plugins, func(p *Plugin) bool { return !p.Configured })
+// Unconfigured returns the plugins for which no config is stored.
+func (ps Plugins) Unconfigured() Plugins {
+	return ps.filter(func(p *Plugin) bool { return !p.Configured })
 }
 
-func filter(plugins []Plugin, keep func(*Plugin) bool) []Plugin {
-	var kept []Plugin
-	for i := range plugins {
-		if keep(&plugins[i]) {
-			kept = append(kept, plugins[i])
+func (ps Plugins) filter(keep func(*Plugin) bool) Plugins {
+	var kept Plugins
+	for i := range ps {
+		if keep(&ps[i]) {
+			kept = append(kept, ps[i])
 		}
 	}
 	return kept
@@ -219,22 +223,24 @@ func filter(plugins []Plugin, keep func(*Plugin) bool) []Plugin {
 
 // Stats counts plugins.
 type Stats struct {
-	Total               int
-	Configured          int
-	Unconfigured        int
-	Local               int
-	Cloud               int
-	WithActiveResources int
-	ByCategory          map[string]int
+	Total               int            `json:"total"`
+	Configured          int            `json:"configured"`
+	Unconfigured        int            `json:"unconfigured"`
+	Disabled            int            `json:"disabled"`
+	Local               int            `json:"local"`
+	Cloud               int            `json:"cloud"`
+	WithActiveResources int            `json:"with_active_resources"`
+	ByCategory          map[string]int `json:"by_category"`
 }
 
-// StatsOf counts the plugins of a list.
-func StatsOf(plugins []Plugin) Stats {
-	s := Stats{Total: len(plugins), ByCategory: map[string]int{}}
-	for i := range plugins {
-		p := &plugins[i]
+// Stats counts the plugins of the list.
+func (ps Plugins) Stats() Stats {
+	s := Stats{Total: len(ps), ByCategory: map[string]int{}}
+	for i := range ps {
+		p := &ps[i]
 		s.Configured += one(p.Configured)
 		s.Unconfigured += one(!p.Configured)
+		s.Disabled += one(p.Disabled)
 		s.Local += one(p.ExecutionMode.IsLocal())
 		s.Cloud += one(p.ExecutionMode.IsCloud())
 		s.WithActiveResources += one(p.HasActiveResources())

@@ -16,7 +16,7 @@ func resources() registry.Resources {
 	return registry.Resources{
 		ManagesChildProcesses: true, ManagesExternalResources: true, ChildPIDs: []int{1, 2}, ContainerID: "c1", CondaEnv: "speech",
 		Remote: &registry.RemoteResource{
-			Provider: registry.AWS, Region: "eu-central-1", InstanceID: "i-1", JobID: "j-1", EndpointURL: "https://example.org",
+			Provider: registry.ProviderAWS, Region: "eu-central-1", InstanceID: "i-1", JobID: "j-1", EndpointURL: "https://example.org",
 			SSHHost: "example.org", SSHPort: 2222, Status: registry.StatusRunning, Type: "p3.2xlarge", GPUCount: 1, GPUType: "V100",
 			CostPerHour: 3.06,
 			Metadata: map[string]any{
@@ -52,18 +52,18 @@ func TestExecutionModes(t *testing.T) {
 		text         string
 		local, cloud bool
 	}{
-		{registry.InProcess, "in_process", true, false},
-		{registry.Subprocess, "subprocess", true, false},
-		{registry.Docker, "docker", true, false},
-		{registry.CondaEnv, "conda_env", true, false},
-		{registry.External, "external", true, false},
-		{registry.RemoteSSH, "remote_ssh", false, true},
-		{registry.CloudVM, "cloud_vm", false, true},
-		{registry.CloudContainer, "cloud_container", false, true},
-		{registry.CloudServerless, "cloud_serverless", false, true},
-		{registry.CloudGPU, "cloud_gpu", false, true},
-		{registry.CloudCPU, "cloud_cpu", false, true},
-		{registry.Kubernetes, "kubernetes", false, true},
+		{registry.ModeInProcess, "in_process", true, false},
+		{registry.ModeSubprocess, "subprocess", true, false},
+		{registry.ModeDocker, "docker", true, false},
+		{registry.ModeCondaEnv, "conda_env", true, false},
+		{registry.ModeExternal, "external", true, false},
+		{registry.ModeRemoteSSH, "remote_ssh", false, true},
+		{registry.ModeCloudVM, "cloud_vm", false, true},
+		{registry.ModeCloudContainer, "cloud_container", false, true},
+		{registry.ModeCloudServerless, "cloud_serverless", false, true},
+		{registry.ModeCloudGPU, "cloud_gpu", false, true},
+		{registry.ModeCloudCPU, "cloud_cpu", false, true},
+		{registry.ModeKubernetes, "kubernetes", false, true},
 		{"", "", true, false},
 		{"elsewhere", "elsewhere", false, false},
 	} {
@@ -75,8 +75,8 @@ func TestExecutionModes(t *testing.T) {
 }
 
 func TestCloudProviders(t *testing.T) {
-	got := []registry.CloudProvider{registry.AWS, registry.GCP, registry.Azure, registry.LambdaLabs, registry.RunPod, registry.VastAI,
-		registry.Paperspace, registry.TogetherAI, registry.CustomProvider}
+	got := []registry.CloudProvider{registry.ProviderAWS, registry.ProviderGCP, registry.ProviderAzure, registry.ProviderLambdaLabs, registry.ProviderRunPod, registry.ProviderVastAI,
+		registry.ProviderPaperspace, registry.ProviderTogetherAI, registry.ProviderCustom}
 	want := []registry.CloudProvider{"aws", "gcp", "azure", "lambda_labs", "runpod", "vast_ai", "paperspace", "together_ai", "custom"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the providers are %q, want %q", got, want)
@@ -103,26 +103,26 @@ func TestHasActiveResources(t *testing.T) {
 }
 
 func TestFiltersAndStats(t *testing.T) {
-	plugins := []registry.Plugin{
-		{Category: "a", Name: "1", ExecutionMode: registry.InProcess, Configured: true},
-		{Category: "a", Name: "2", ExecutionMode: registry.Docker, Resources: registry.Resources{ContainerID: "c"}},
-		{Category: "b", Name: "3", ExecutionMode: registry.CloudGPU, Configured: true,
+	plugins := registry.Plugins{
+		{Category: "a", Name: "1", ExecutionMode: registry.ModeInProcess, Configured: true},
+		{Category: "a", Name: "2", ExecutionMode: registry.ModeDocker, Resources: registry.Resources{ContainerID: "c"}},
+		{Category: "b", Name: "3", ExecutionMode: registry.ModeCloudGPU, Configured: true,
 			Resources: registry.Resources{Remote: &registry.RemoteResource{Status: registry.StatusRunning}}},
-		{Category: "b", Name: "4", ExecutionMode: registry.RemoteSSH},
+		{Category: "b", Name: "4", ExecutionMode: registry.ModeRemoteSSH},
 		{Category: "b", Name: "5", ExecutionMode: "elsewhere"},
 	}
 	given := slices.Clone(plugins)
 	for name, test := range map[string]struct {
-		got  []registry.Plugin
+		got  registry.Plugins
 		want []string
 	}{
-		"ByMode docker":     {registry.ByMode(plugins, registry.Docker), []string{"2"}},
-		"ByMode kubernetes": {registry.ByMode(plugins, registry.Kubernetes), nil},
-		"Local":             {registry.Local(plugins), []string{"1", "2"}},
-		"Cloud":             {registry.Cloud(plugins), []string{"3", "4"}},
-		"Configured":        {registry.Configured(plugins), []string{"1", "3"}},
-		"Unconfigured":      {registry.Unconfigured(plugins), []string{"2", "4", "5"}},
-		"Local of nothing":  {registry.Local(nil), nil},
+		"ByMode docker":     {plugins.InMode(registry.ModeDocker), []string{"2"}},
+		"ByMode kubernetes": {plugins.InMode(registry.ModeKubernetes), nil},
+		"Local":             {plugins.Local(), []string{"1", "2"}},
+		"Cloud":             {plugins.Cloud(), []string{"3", "4"}},
+		"Configured":        {plugins.Configured(), []string{"1", "3"}},
+		"Unconfigured":      {plugins.Unconfigured(), []string{"2", "4", "5"}},
+		"Local of nothing":  {registry.Plugins(nil).Local(), nil},
 	} {
 		if got := namesOf(test.got); !slices.Equal(got, test.want) {
 			t.Errorf("%s = %v, want %v", name, got, test.want)
@@ -136,11 +136,11 @@ func TestFiltersAndStats(t *testing.T) {
 	}
 	want := registry.Stats{Total: 5, Configured: 2, Unconfigured: 3, Local: 2, Cloud: 2, WithActiveResources: 2,
 		ByCategory: map[string]int{"a": 2, "b": 3}}
-	if got := registry.StatsOf(plugins); !reflect.DeepEqual(got, want) {
-		t.Errorf("StatsOf = %+v, want %+v", got, want)
+	if got := plugins.Stats(); !reflect.DeepEqual(got, want) {
+		t.Errorf("Stats = %+v, want %+v", got, want)
 	}
-	if got := registry.StatsOf(nil); got.Total != 0 || got.ByCategory == nil {
-		t.Errorf("StatsOf of nothing = %+v", got)
+	if got := registry.Plugins(nil).Stats(); got.Total != 0 || got.ByCategory == nil {
+		t.Errorf("Stats of nothing = %+v", got)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestReadersSeeWholeCategories(t *testing.T) {
 		}
 		return m
 	}
-	check := func(plugins []registry.Plugin) {
+	check := func(plugins registry.Plugins) {
 		if len(plugins) == 0 {
 			t.Error("the category is empty")
 			return
@@ -135,7 +135,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			for i := range plugins {
 				spoilResources(&plugins[i].Resources)
 			}
-			registry.StatsOf(plugins)
+			plugins.Stats()
 			reg.Manager(category)
 			if name := reg.DisplayName(category); name == "" {
 				return errors.New("there is no display name")

@@ -15,8 +15,8 @@ import (
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// ManagerOption changes how a manager is registered.
-type ManagerOption func(*registration)
+// ManagerOption changes how a manager is registered. Its zero value changes nothing.
+type ManagerOption struct{ set func(*registration) }
 
 type registration struct {
 	displayName      string
@@ -25,12 +25,12 @@ type registration struct {
 
 // WithDisplayName gives a category its name for people. An empty name is none.
 func WithDisplayName(name string) ManagerOption {
-	return func(reg *registration) { reg.displayName = name }
+	return ManagerOption{func(reg *registration) { reg.displayName = name }}
 }
 
 // WithoutDiscovery registers a manager without asking it for its plugins; Refresh does that later.
 func WithoutDiscovery() ManagerOption {
-	return func(reg *registration) { reg.withoutDiscovery = true }
+	return ManagerOption{func(reg *registration) { reg.withoutDiscovery = true }}
 }
 
 // RegisterManager registers the manager of a category and discovers its plugins, which it returns. It replaces what the category had:
@@ -41,7 +41,8 @@ func WithoutDiscovery() ManagerOption {
 //
 // A *DiscoveryError comes beside the plugins that were registered and tells of those that were not, and of sources that failed. Another
 // error, as when the manager finds nothing but an error, panics, or the store cannot be read, leaves the category as it was.
-func (r *Registry) RegisterManager(ctx context.Context, category string, m Manager, opts ...ManagerOption) ([]Plugin, error) {
+func (r *Registry) RegisterManager(ctx context.Context, category string, m Manager, opts ...ManagerOption) (Plugins, error) {
+	r.mustBeMade()
 	if err := checkCategory(category); err != nil {
 		return nil, err
 	}
@@ -50,14 +51,16 @@ func (r *Registry) RegisterManager(ctx context.Context, category string, m Manag
 	}
 	var reg registration
 	for _, opt := range opts {
-		opt(&reg)
+		if opt.set != nil {
+			opt.set(&reg)
+		}
 	}
 	c := r.begin(category, m, reg.displayName, 0)
 	if reg.withoutDiscovery {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.newer(c) == nil {
-			r.publish(r.now.Load().with(c, nil), c)
+			r.publish(r.snapshot().with(c, nil), c)
 		}
 		return nil, nil
 	}
@@ -73,7 +76,7 @@ func (r *Registry) Refresh(ctx context.Context, categories ...string) error {
 	}
 	var errs []error
 	for _, name := range categories {
-		known := r.now.Load().categories[name]
+		known := r.snapshot().categories[name]
 		if known == nil {
 			errs = append(errs, fmt.Errorf("registry: refresh %q: %w", name, ErrUnknownCategory))
 			continue
@@ -92,7 +95,7 @@ func (r *Registry) begin(name string, m Manager, displayName string, registered 
 }
 
 // discover fills c and publishes it.
-func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) {
+func (r *Registry) discover(ctx context.Context, c *category) (Plugins, error) {
 	infos, err := ask(ctx, c.manager)
 	if err != nil && len(infos) == 0 {
 		return nil, fmt.Errorf("registry: category %q: its manager failed and found no plugins: %w", c.name, err)
@@ -110,7 +113,7 @@ func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) 
 		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
 	}
 	defer r.flags.end()
-	configured, err := r.st.Configured(ctx, c.name+"_")
+	configured, err := r.configs().Configured(ctx, c.name+"_")
 	if err != nil {
 		return nil, fmt.Errorf("registry: category %q: asking the store which plugins are configured: %w", c.name, err)
 	}
@@ -120,7 +123,7 @@ func (r *Registry) discover(ctx context.Context, c *category) ([]Plugin, error) 
 	if newer := r.newer(c); newer != nil {
 		return r.appendPlugins(nil, newer), nil
 	}
-	now := r.now.Load()
+	now := r.snapshot()
 	next := now.with(c, c.fill(found, now, failed))
 	set := func(id string, is bool) {
 		if at, n := next.find(id); at == c {
@@ -200,7 +203,7 @@ func describe(ctx context.Context, c *category, id string, info *Info, schemas i
 		p.Title = info.Title
 	}
 	if p.ExecutionMode == "" {
-		p.ExecutionMode = InProcess
+		p.ExecutionMode = ModeInProcess
 	}
 	raw, err := askSchema(ctx, c.manager, info.Name)
 	if err != nil {
@@ -260,7 +263,7 @@ func (c *category) fill(all []found, now *snapshot, failed *DiscoveryError) (ids
 // newer returns what is there already of a registration or discovery of the same category that was begun after c, or nil. The caller
 // holds r.mu.
 func (r *Registry) newer(c *category) *category {
-	now := r.now.Load().categories[c.name]
+	now := r.snapshot().categories[c.name]
 	if now == nil || cmp.Or(cmp.Compare(now.registered, c.registered), cmp.Compare(now.ticket, c.ticket)) < 0 {
 		return nil
 	}
@@ -272,7 +275,7 @@ func (r *Registry) publish(next *snapshot, c *category) {
 	for _, s := range c.schemas {
 		r.keep(s)
 	}
-	if old := r.now.Load().categories[c.name]; old != nil {
+	if old := r.snapshot().categories[c.name]; old != nil {
 		for _, s := range old.schemas {
 			r.release(s)
 		}

@@ -206,15 +206,15 @@ func TestTitleAndDescription(t *testing.T) {
 func TestInfoBecomesPlugin(t *testing.T) {
 	reg, _ := newSpied()
 	const schema = `{"title": "Title", "type": "object"}`
-	m := describing(registry.Info{Name: "n", Version: "1.2", ExecutionMode: registry.Docker, Resources: resources()},
+	m := describing(registry.Info{Name: "n", Version: "1.2", ExecutionMode: registry.ModeDocker, Resources: resources()},
 		registry.Info{Name: "bare"})
 	m.schema = func(context.Context, string) (json.RawMessage, error) { return json.RawMessage(schema), nil }
 	save(t, reg, "c_n", map[string]any{})
 	got := register(t, reg, "c", m)
-	want := []registry.Plugin{
+	want := registry.Plugins{
 		{Category: "c", Name: "n", Title: "Title", Version: "1.2", Schema: json.RawMessage(schema), Configured: true,
-			ExecutionMode: registry.Docker, Resources: resources()},
-		{Category: "c", Name: "bare", Title: "Title", Schema: json.RawMessage(schema), ExecutionMode: registry.InProcess},
+			ExecutionMode: registry.ModeDocker, Resources: resources()},
+		{Category: "c", Name: "bare", Title: "Title", Schema: json.RawMessage(schema), ExecutionMode: registry.ModeInProcess},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("registered\n%+v, want\n%+v", got, want)
@@ -514,7 +514,7 @@ func TestSomeSourcesFail(t *testing.T) {
 	reg, _ := newSpied()
 	m := &fakeManager{discover: func(context.Context) ([]registry.Info, error) { return infosOf("a", "", "b"), errBroken }}
 	for _, registering := range []bool{true, false} {
-		var plugins []registry.Plugin
+		var plugins registry.Plugins
 		var err error
 		if registering {
 			plugins, err = reg.RegisterManager(t.Context(), "c", m)
@@ -775,7 +775,7 @@ func TestReturnedValuesAreTheCallersOwn(t *testing.T) {
 	register(t, reg, "d", finding("r"))
 	before := reg.Plugins()
 
-	spoil := func(plugins []registry.Plugin) {
+	spoil := func(plugins registry.Plugins) {
 		for i := range plugins {
 			p := &plugins[i]
 			p.Title, p.Configured = "spoilt", true
@@ -790,7 +790,7 @@ func TestReturnedValuesAreTheCallersOwn(t *testing.T) {
 	spoil(reg.Plugins())
 	spoil(reg.PluginsIn("c"))
 	p, _ := reg.Plugin("c_p")
-	spoil([]registry.Plugin{p})
+	spoil(registry.Plugins{p})
 	for _, names := range [][]string{reg.Categories(), reg.CategoriesWithPlugins()} {
 		names[0] = "spoilt"
 		_ = append(names[:1], "spoilt")
@@ -814,5 +814,38 @@ func TestOddIDs(t *testing.T) {
 		if p, ok := reg.Plugin(id); ok {
 			t.Errorf("an ID of %d bytes is %q", len(id), p.ID())
 		}
+	}
+}
+
+// TestNotMadeByNew: a registry without a store says so, whatever is called first.
+func TestNotMadeByNew(t *testing.T) {
+	var none *registry.Registry
+	zero := &registry.Registry{}
+	ctx := t.Context()
+	for name, call := range map[string]func(){
+		"New(nil)":        func() { registry.New(nil) },
+		"nil Plugins":     func() { none.Plugins() },
+		"zero Plugins":    func() { zero.Plugins() },
+		"zero Plugin":     func() { zero.Plugin("a_b") },
+		"nil Categories":  func() { none.Categories() },
+		"zero Register":   func() { _, _ = zero.RegisterManager(ctx, "c", &fakeManager{}) },
+		"zero Refresh":    func() { _ = zero.Refresh(ctx) },
+		"zero LoadConfig": func() { _, _ = zero.LoadConfig(ctx, "a_b") },
+		"nil SaveConfig":  func() { _, _ = none.SaveConfig(ctx, "a_b", map[string]any{}) },
+		"zero Delete":     func() { _ = zero.DeleteConfig(ctx, "a_b") },
+		"zero Sync":       func() { _ = zero.Sync(ctx) },
+		"zero Watch":      func() { zero.Watch(ctx) },
+		"zero Rotate":     func() { _, _ = zero.RotateSecrets(ctx) },
+		"zero History":    func() { _, _ = zero.History(ctx, "a_b", 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if said, ok := recover().(string); !ok || !strings.HasPrefix(said, "registry: ") {
+					t.Errorf("it says %q", said)
+				}
+			}()
+			call()
+			t.Error("it did not panic")
+		})
 	}
 }

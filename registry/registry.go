@@ -28,39 +28,57 @@ type Registry struct {
 	schemas map[uint64]*schemaState
 }
 
-// Option changes how a registry works.
-type Option func(*Registry)
+// Option changes how a registry works. Its zero value changes nothing.
+type Option struct{ set func(*Registry) }
 
 // WithLogger makes the registry log to l what it works around: schemas that cannot be enforced. Without it nothing is logged. No value
 // of a config is ever logged.
 func WithLogger(l *slog.Logger) Option {
-	return func(r *Registry) {
+	return Option{func(r *Registry) {
 		if l != nil {
 			r.log = l
 		}
-	}
+	}}
 }
 
 // WithSecrets makes the registry seal the secret fields of configs with a before they are stored. See package secret for keys.
-func WithSecrets(a AEAD) Option { return func(r *Registry) { r.aead = a } }
+func WithSecrets(a AEAD) Option { return Option{func(r *Registry) { r.aead = a }} }
 
 // WithPlaintextSecrets allows secret fields to be stored in plain text where WithSecrets is not given, for data that somebody else
 // protects. It also lets configs be saved whose secret fields cannot be told from the others; see ErrUnusableSchema.
-func WithPlaintextSecrets() Option { return func(r *Registry) { r.plaintext = true } }
+func WithPlaintextSecrets() Option { return Option{func(r *Registry) { r.plaintext = true }} }
 
 // WithStrictSchemas refuses to save the config of a registered plugin whose schema cannot be used to validate it. Without it such a
 // config is saved unvalidated.
-func WithStrictSchemas() Option { return func(r *Registry) { r.strict = true } }
+func WithStrictSchemas() Option { return Option{func(r *Registry) { r.strict = true }} }
 
 // WithoutValidation saves configs without checking them against their schemas.
-func WithoutValidation() Option { return func(r *Registry) { r.withoutChecking = true } }
+func WithoutValidation() Option { return Option{func(r *Registry) { r.withoutChecking = true }} }
 
-// New returns a registry without plugins that keeps configs in st. It does no I/O, and st stays the caller's to close.
+// New returns a registry without plugins that keeps configs in st. It does no I/O. The caller closes st after the last use of the
+// registry. New panics if st is nil.
 func New(st store.Store, opts ...Option) *Registry {
+	if st == nil {
+		panic("registry: New needs a store, and got nil")
+	}
 	r := &Registry{st: st, log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}, flags: newFlags()}
 	r.now.Store(&snapshot{categories: map[string]*category{}, plugins: map[string]place{}})
 	for _, opt := range opts {
-		opt(r)
+		if opt.set != nil {
+			opt.set(r)
+		}
 	}
 	return r
+}
+
+// configs returns the store.
+func (r *Registry) configs() store.Store {
+	r.mustBeMade()
+	return r.st
+}
+
+func (r *Registry) mustBeMade() {
+	if r == nil || r.st == nil {
+		panic("registry: this Registry was not made by New")
+	}
 }

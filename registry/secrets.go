@@ -303,7 +303,7 @@ func (r *Registry) refuseUnsealing(ctx context.Context, id string, state *schema
 // stored returns the record that a new config is saved over. Its revision is what the save must match. One that cannot be read is as good
 // as none, but it is there, and its revision is not known.
 func (r *Registry) stored(ctx context.Context, id string) (store.Record, error) {
-	rec, err := r.st.Get(ctx, id)
+	rec, err := r.configs().Get(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nothing(id), nil
@@ -459,7 +459,7 @@ func (r *Registry) same(id, pointer string, stored, v *jsontext.Value) *jsontext
 // are sealed. It needs no key. Saving it back keeps the secrets. The error is ErrUnusableSchema if the schema speaks of secrets, but
 // which fields are secret cannot be told, or what the store says.
 func (r *Registry) RedactedConfig(ctx context.Context, id string) (store.Record, error) {
-	rec, err := r.st.Get(ctx, id)
+	rec, err := r.configs().Get(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nothing(id), nil
 	}
@@ -498,15 +498,16 @@ type RotationReport struct {
 // needs an older key. What fails is listed in the report, is left as it is, and makes the error. What a store has kept aside because it
 // could not be read is left alone.
 func (r *Registry) RotateSecrets(ctx context.Context) (RotationReport, error) {
+	r.mustBeMade()
 	report := RotationReport{Failed: map[string]error{}}
 	if r.aead == nil {
 		return report, fmt.Errorf("registry: rotating the secrets: %w", ErrNoSecretKey)
 	}
-	ids, err := r.st.Configured(ctx, "")
+	ids, err := r.configs().Configured(ctx, "")
 	if err != nil {
 		return report, err
 	}
-	history, _ := r.st.(store.Resealer)
+	history, _ := r.configs().(store.Resealer)
 	past := ids
 	if history != nil {
 		if past, err = history.Kept(ctx); err != nil {
@@ -551,7 +552,7 @@ func (r *Registry) RotateSecrets(ctx context.Context) (RotationReport, error) {
 // rotate seals the secrets of one stored config anew.
 func (r *Registry) rotate(ctx context.Context, id string) (changed bool, err error) {
 	for {
-		rec, err := r.st.Get(ctx, id)
+		rec, err := r.configs().Get(ctx, id)
 		if errors.Is(err, store.ErrNotFound) {
 			return false, nil
 		}
@@ -562,7 +563,7 @@ func (r *Registry) rotate(ctx context.Context, id string) (changed bool, err err
 		if err != nil || !changed {
 			return false, err
 		}
-		_, err = r.st.Put(ctx, id, text, rec.Revision)
+		_, err = r.configs().Put(ctx, id, text, rec.Revision)
 		if !errors.Is(err, store.ErrConflict) {
 			return err == nil, err
 		}

@@ -18,6 +18,12 @@ type snapshot struct {
 	withPlugins []string         // those that have plugins, sorted
 }
 
+// snapshot returns the metadata as it is now.
+func (r *Registry) snapshot() *snapshot {
+	r.mustBeMade()
+	return r.now.Load()
+}
+
 // place is where a plugin is: which category in the order, and which plugin of it.
 type place struct{ category, number int32 }
 
@@ -63,7 +69,7 @@ func (r *Registry) note(c *category, n int) error {
 }
 
 // appendPlugins adds copies of all the plugins of c.
-func (r *Registry) appendPlugins(dst []Plugin, c *category) []Plugin {
+func (r *Registry) appendPlugins(dst Plugins, c *category) Plugins {
 	dst = append(dst, c.plugins...)
 	added := dst[len(dst)-len(c.plugins):]
 	for n := range added {
@@ -87,7 +93,7 @@ func (r *Registry) Plugin(id string) (p Plugin, ok bool) {
 
 // copyPlugin puts the plugin with that ID into p, and tells whether it is there at all.
 func (r *Registry) copyPlugin(p *Plugin, id string) bool {
-	c, n := r.now.Load().find(id)
+	c, n := r.snapshot().find(id)
 	if c == nil {
 		return false
 	}
@@ -99,9 +105,9 @@ func (r *Registry) copyPlugin(p *Plugin, id string) bool {
 
 // Plugins returns all plugins in the order of their registration: the categories as they were first registered, the plugins of each as
 // its manager found them.
-func (r *Registry) Plugins() []Plugin {
-	s := r.now.Load()
-	all := make([]Plugin, 0, len(s.plugins))
+func (r *Registry) Plugins() Plugins {
+	s := r.snapshot()
+	all := make(Plugins, 0, len(s.plugins))
 	for _, c := range s.order {
 		all = r.appendPlugins(all, c)
 	}
@@ -109,8 +115,8 @@ func (r *Registry) Plugins() []Plugin {
 }
 
 // PluginsIn returns the plugins of one category as its manager found them.
-func (r *Registry) PluginsIn(category string) []Plugin {
-	c := r.now.Load().categories[category]
+func (r *Registry) PluginsIn(category string) Plugins {
+	c := r.snapshot().categories[category]
 	if c == nil {
 		return nil
 	}
@@ -118,15 +124,15 @@ func (r *Registry) PluginsIn(category string) []Plugin {
 }
 
 // Categories returns the registered categories, sorted by code point.
-func (r *Registry) Categories() []string { return slices.Clone(r.now.Load().names) }
+func (r *Registry) Categories() []string { return slices.Clone(r.snapshot().names) }
 
 // CategoriesWithPlugins returns the categories that have plugins, sorted by code point.
-func (r *Registry) CategoriesWithPlugins() []string { return slices.Clone(r.now.Load().withPlugins) }
+func (r *Registry) CategoriesWithPlugins() []string { return slices.Clone(r.snapshot().withPlugins) }
 
 // DisplayName returns the name of a category for people: the one it was registered with, else the category title-cased as Python's
 // str.title() does it. It answers for categories that are not registered, too.
 func (r *Registry) DisplayName(category string) string {
-	if c := r.now.Load().categories[category]; c != nil && c.displayName != "" {
+	if c := r.snapshot().categories[category]; c != nil && c.displayName != "" {
 		return c.displayName
 	}
 	return titlecase.Title(category)
@@ -134,7 +140,7 @@ func (r *Registry) DisplayName(category string) string {
 
 // Manager returns the manager of a category, and false if none is registered.
 func (r *Registry) Manager(category string) (Manager, bool) {
-	c := r.now.Load().categories[category]
+	c := r.snapshot().categories[category]
 	if c == nil {
 		return nil, false
 	}

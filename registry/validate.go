@@ -19,7 +19,7 @@ import (
 // valid, unless the registry has WithStrictSchemas. The error is a *ValidationError with every issue, store.ErrInvalidConfig,
 // ErrUnusableSchema, or ErrSecretLocked for a value that is given sealed. Whether a secret can be sealed is not checked.
 func (r *Registry) Validate(id string, config any) error {
-	c, n := r.now.Load().find(id)
+	c, n := r.snapshot().find(id)
 	if c == nil {
 		return fault(id, "validating the config", ErrUnknownPlugin)
 	}
@@ -107,7 +107,7 @@ func (r *Registry) validate(id string, s *schemaState, text json.RawMessage, con
 // beside the *ValidationError, the manager's own error as it is: it must show no value.
 func (r *Registry) Check(ctx context.Context, id string) error {
 	for {
-		c, n := r.now.Load().find(id)
+		c, n := r.snapshot().find(id)
 		if c == nil {
 			return fault(id, "checking the config", ErrUnknownPlugin)
 		}
@@ -149,7 +149,7 @@ func migrate(ctx context.Context, m Migrator, name string, old json.RawMessage) 
 // was next.
 func (r *Registry) CheckAll(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for _, c := range r.now.Load().order {
+		for _, c := range r.snapshot().order {
 			for n := range c.plugins {
 				id := c.plugins[n].ID()
 				if err := ctx.Err(); err != nil {

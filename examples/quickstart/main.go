@@ -105,7 +105,7 @@ Change it by hand, then run this again:
 
 // greet says what an earlier run has left.
 func greet(ctx context.Context, out io.Writer, reg *registry.Registry, db string) {
-	found := registry.Configured(reg.Plugins())
+	found := reg.Plugins().Configured()
 	if len(found) == 0 {
 		fmt.Fprintf(out, "%s holds no configuration yet: this is the first run.\n", db)
 		return
@@ -181,6 +181,6 @@ func list(out io.Writer, reg *registry.Registry) {
 			fmt.Fprintf(w, "  %s %s\t%s\t%s\t%s\n", mark, p.Name, p.Version, p.ExecutionMode, p.Title)
 		}
 	}
-	stats := registry.StatsOf(reg.Plugins())
+	stats := reg.Plugins().Stats()
 	fmt.Fprintf(w, "%d of %d plugins are configured (*).\n", stats.Configured, stats.Total)
 }

@@ -81,7 +81,7 @@ func checkInfo(t *testing.T, info registry.Info) {
 	if m := info.ExecutionMode; m == "" || !m.IsLocal() && !m.IsCloud() {
 		t.Errorf("execution mode %q is none that is known", m)
 	}
-	if (info.ExecutionMode == registry.CondaEnv) != (info.CondaEnv != "") {
+	if (info.ExecutionMode == registry.ModeCondaEnv) != (info.CondaEnv != "") {
 		t.Errorf("execution mode %q does not fit the conda environment %q", info.ExecutionMode, info.CondaEnv)
 	}
 }

@@ -30,7 +30,7 @@ type wrapConfig struct {
 // wrapPlugin is the plugin whose work the executable does.
 func wrapPlugin(executable string) pluginsystem.Definition[Formatter] {
 	return pluginsystem.WithConfig(pluginsystem.Definition[Formatter]{
-		Name: "wrap", Version: "1.0.0", Title: "Wrap", Description: "Breaks long lines.", ExecutionMode: registry.Subprocess,
+		Name: "wrap", Version: "1.0.0", Title: "Wrap", Description: "Breaks long lines.", ExecutionMode: registry.ModeSubprocess,
 		Available: func(context.Context) error {
 			_, err := os.Stat(executable)
 			return err

@@ -84,7 +84,7 @@ func executionMode(install, code, condaEnv string) registry.ExecutionMode {
 	case code != "":
 		return registry.ExecutionMode(code)
 	case condaEnv != "":
-		return registry.CondaEnv
+		return registry.ModeCondaEnv
 	}
 	return ""
 }

@@ -18,7 +18,7 @@ func TestParse(t *testing.T) {
 		"flat": {
 			text: `{"name": "whisper", "version": "1.2", "title": "Whisper", "description": "d", "conda_env": "speech", "module": "m",
 				"python_path": "/p", "env_vars": {"A": "1"}, "config_schema": { "type" : "object" } }`,
-			want: registry.Info{Name: "whisper", Version: "1.2", Title: "Whisper", Description: "d", ExecutionMode: registry.CondaEnv,
+			want: registry.Info{Name: "whisper", Version: "1.2", Title: "Whisper", Description: "d", ExecutionMode: registry.ModeCondaEnv,
 				Resources: registry.Resources{CondaEnv: "speech"}},
 			schema: `{ "type" : "object" }`,
 		},
@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 			text: `{"format_version": "2.0", "install": {"python_path": "/p", "conda_env": "speech", "db_path": "", "env_vars": {}},
 				"code": {"name": "whisper", "version": "1.2", "title": "Whisper", "description": "d", "class": "C",
 				"config_schema": {"type":"object"}}, "drift_tracking": {}, "overrides": {"name": "other"}, "name": "not this one"}`,
-			want: registry.Info{Name: "whisper", Version: "1.2", Title: "Whisper", Description: "d", ExecutionMode: registry.CondaEnv,
+			want: registry.Info{Name: "whisper", Version: "1.2", Title: "Whisper", Description: "d", ExecutionMode: registry.ModeCondaEnv,
 				Resources: registry.Resources{CondaEnv: "speech"}},
 			schema: `{"type":"object"}`,
 		},
@@ -42,15 +42,15 @@ func TestParse(t *testing.T) {
 		},
 		"a mode": {
 			text: `{"name": "a", "conda_env": "e", "execution_mode": "docker"}`,
-			want: registry.Info{Name: "a", ExecutionMode: registry.Docker, Resources: registry.Resources{CondaEnv: "e"}},
+			want: registry.Info{Name: "a", ExecutionMode: registry.ModeDocker, Resources: registry.Resources{CondaEnv: "e"}},
 		},
 		"a mode of the installation": {
 			text: `{"format_version": "2.0", "install": {"execution_mode": "docker"}, "code": {"name": "a", "execution_mode": "external"}}`,
-			want: registry.Info{Name: "a", ExecutionMode: registry.Docker},
+			want: registry.Info{Name: "a", ExecutionMode: registry.ModeDocker},
 		},
 		"a mode of the code": {
 			text: `{"format_version": "2.0", "install": {"execution_mode": ""}, "code": {"name": "a", "execution_mode": "external"}}`,
-			want: registry.Info{Name: "a", ExecutionMode: registry.External},
+			want: registry.Info{Name: "a", ExecutionMode: registry.ModeExternal},
 		},
 		"a mode of tomorrow": {
 			text: `{"name": "a", "conda_env": "e", "execution_mode": "orbit"}`,

@@ -27,7 +27,7 @@ type Definition[P any] struct {
 
 	// Schema is the JSON Schema of the config. Without one every config is taken. WithConfig makes it from a Go struct.
 	Schema json.RawMessage
-	// ExecutionMode is where the plugin runs; "" is registry.InProcess. A loaded instance that is an ExecutionModer tells itself.
+	// ExecutionMode is where the plugin runs; "" is registry.ModeInProcess. A loaded instance that is an ExecutionModer tells itself.
 	ExecutionMode registry.ExecutionMode
 
 	// Available returns why the plugin cannot be used here, or nil: a library is missing, there is no GPU. A nil Available is always

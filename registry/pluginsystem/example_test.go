@@ -119,7 +119,7 @@ func init() {
 		Name: "morse", Version: "1.0.0", Title: "Morse code", Description: "Understands a telegraph.",
 	}, newMorse))
 	pluginsystem.Define(pluginsystem.WithConfig(pluginsystem.Definition[Transcriber]{
-		Name: "hosted", Version: "2.1.0", Title: "Speech service", ExecutionMode: registry.External,
+		Name: "hosted", Version: "2.1.0", Title: "Speech service", ExecutionMode: registry.ModeExternal,
 	}, newHosted))
 }
 

@@ -42,8 +42,8 @@ func TestFollow(t *testing.T) {
 		st := memory.New()
 		reg := registry.New(st, registry.WithPlaintextSecrets())
 		other := registry.New(st, registry.WithPlaintextSecrets())
-		ok[[]registry.Plugin](t)(reg.RegisterManager(ctx, "c", m))
-		ok[[]registry.Plugin](t)(reg.RegisterManager(ctx, "elsewhere", pluginsystem.NewManager(define("a"))))
+		ok[registry.Plugins](t)(reg.RegisterManager(ctx, "c", m))
+		ok[registry.Plugins](t)(reg.RegisterManager(ctx, "elsewhere", pluginsystem.NewManager(define("a"))))
 		ok[doer](t)(m.LoadConfigured(ctx, reg, "a"))
 		ok[doer](t)(m.Load(ctx, "b", map[string]any{"n": 50}))
 		save := func(id string, config any) { t.Helper(); ok[store.Record](t)(other.SaveConfig(ctx, id, config)) }
@@ -139,7 +139,7 @@ func kind(err, refused error) string {
 func TestFollowLeft(t *testing.T) {
 	m := pluginsystem.NewManager(define("a"))
 	reg := registry.New(memory.New())
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "c", m))
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "c", m))
 	ok[doer](t)(m.LoadConfigured(t.Context(), reg, "a"))
 	changes := m.Follow(t.Context(), reg)
 	ok[store.Record](t)(reg.SaveConfig(t.Context(), "c_a", map[string]any{"n": 1}))
@@ -170,7 +170,7 @@ func (s failingWatch) Watch(context.Context) iter.Seq2[store.Change, error] {
 func TestFollowWatchError(t *testing.T) {
 	m := pluginsystem.NewManager(define("a"))
 	reg := registry.New(failingWatch{memory.New()})
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "c", m))
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "c", m))
 	ok[doer](t)(m.LoadConfigured(t.Context(), reg, "a"))
 	var got []string
 	for f, err := range m.Follow(t.Context(), reg) {

@@ -564,7 +564,7 @@ func TestLoadConfigured(t *testing.T) {
 	reg := registry.New(st, registry.WithPlaintextSecrets())
 	_, err := m.LoadConfigured(t.Context(), reg, "a")
 	wantError(t, err, registry.ErrUnknownPlugin)
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "one", m))
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "one", m))
 	ok[store.Record](t)(reg.SaveConfig(t.Context(), "one_a", map[string]any{"key": "k"}))
 	p := ok[doer](t)(m.LoadConfigured(t.Context(), reg, "a"))
 	if want := `{"key":"k","n":1}`; p.Do() != want {
@@ -588,7 +588,7 @@ func TestLoadConfigured(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "two", m))
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "two", m))
 	if _, err = m.LoadConfigured(t.Context(), reg, "a"); err == nil || !strings.Contains(err.Error(), `["one_a" "two_a"]`) {
 		t.Errorf("the error is %v", err)
 	}
@@ -607,7 +607,7 @@ func TestEmbedded(t *testing.T) {
 	m := migrating{pluginsystem.NewManager(def)}
 	st := memory.New()
 	reg := registry.New(st)
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "one", m))
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "one", m))
 	if _, err := st.Put(t.Context(), "one_a", json.RawMessage(`{"n":"three"}`), store.Any); err != nil {
 		t.Fatal(err)
 	}
@@ -646,7 +646,7 @@ type system interface{ doer }
 var systemReason error
 
 func init() {
-	pluginsystem.Define(pluginsystem.Definition[system]{Name: "x", Version: "2", Title: "X", Description: "Does x.", ExecutionMode: registry.Docker,
+	pluginsystem.Define(pluginsystem.Definition[system]{Name: "x", Version: "2", Title: "X", Description: "Does x.", ExecutionMode: registry.ModeDocker,
 		Available: func(context.Context) error { return systemReason },
 		New:       func(context.Context, json.RawMessage) (system, error) { return &thing{}, nil }})
 }
@@ -666,7 +666,7 @@ func TestRegisterSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, _ := reg.Plugin("doing_x")
-	if p.Version != "2" || p.Title != "X" || p.Description != "Does x." || p.ExecutionMode != registry.Docker {
+	if p.Version != "2" || p.Title != "X" || p.Description != "Does x." || p.ExecutionMode != registry.ModeDocker {
 		t.Errorf("registered: %+v", p)
 	}
 	ok[system](t)(m.Load(t.Context(), "x", map[string]any{}))

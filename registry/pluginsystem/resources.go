@@ -176,7 +176,7 @@ func (pl *plugin[P]) mode(in *instance[P]) (registry.ExecutionMode, error) {
 		mode, err = guarded("ExecutionMode", func() (registry.ExecutionMode, error) { return own.ExecutionMode(), nil })
 	}
 	if mode == "" {
-		mode = registry.InProcess
+		mode = registry.ModeInProcess
 	}
 	return mode, err
 }

@@ -30,7 +30,7 @@ func holding(t *testing.T, instances map[string]doer) (*pluginsystem.Manager[doe
 		ok[doer](t)(m.Load(t.Context(), name, map[string]any{}))
 	}
 	reg := registry.New(memory.New())
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "c", m))
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "c", m))
 	return m, reg
 }
 
@@ -50,7 +50,7 @@ func (r *remote) RemoteResource(context.Context) (*registry.RemoteResource, erro
 func (r *remote) RemoteStatus(context.Context) (string, error) { return r.status() }
 func (r *remote) TerminateRemote(context.Context) error        { return r.terminate() }
 func (r *remote) ManagedResources() map[string]any             { return r.managed }
-func (r *remote) ExecutionMode() registry.ExecutionMode        { return registry.CloudGPU }
+func (r *remote) ExecutionMode() registry.ExecutionMode        { return registry.ModeCloudGPU }
 func (r *remote) ProvisionRemote(context.Context) (*registry.RemoteResource, error) {
 	r.resource = &registry.RemoteResource{InstanceID: "i-9"}
 	return r.resource, nil
@@ -94,7 +94,7 @@ func TestResourcesProcesses(t *testing.T) {
 	if h := held[0]; h.Category != "c" || h.Name != "gone" || len(h.Processes) != 1 || h.Processes[0] != (pluginsystem.Process{PID: gone.cmd.Process.Pid}) {
 		t.Errorf("of a process that has ended: %+v", h)
 	}
-	if h := held[1]; h.Name != "thing" || h.Processes != nil || h.ExecutionMode != registry.InProcess {
+	if h := held[1]; h.Name != "thing" || h.Processes != nil || h.ExecutionMode != registry.ModeInProcess {
 		t.Errorf("of a plugin that holds nothing: %+v", h)
 	}
 	want := map[int]int{w.cmd.Process.Pid: os.Getpid(), w.grandchild: w.cmd.Process.Pid}
@@ -197,12 +197,12 @@ func TestResourcesErrors(t *testing.T) {
 }
 
 func TestResourcesRemote(t *testing.T) {
-	r := &remote{resource: &registry.RemoteResource{Provider: registry.AWS, InstanceID: "i-1", Status: "provisioning"}, status: running,
+	r := &remote{resource: &registry.RemoteResource{Provider: registry.ProviderAWS, InstanceID: "i-1", Status: "provisioning"}, status: running,
 		managed: map[string]any{"conda_env": "speech", "container_id": 7}}
 	m, reg := holding(t, map[string]doer{"r": r})
 	held := ok[[]pluginsystem.Held](t)(m.Resources(t.Context()))
 	h := held[0]
-	if h.ExecutionMode != registry.CloudGPU || h.CondaEnv != "speech" || h.ContainerID != "" || h.Remote.Status != registry.StatusRunning {
+	if h.ExecutionMode != registry.ModeCloudGPU || h.CondaEnv != "speech" || h.ContainerID != "" || h.Remote.Status != registry.StatusRunning {
 		t.Errorf("held: %+v", h)
 	}
 	if r.resource.Status != "provisioning" {
@@ -212,7 +212,7 @@ func TestResourcesRemote(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, _ := reg.Plugin("c_r")
-	if p.ExecutionMode != registry.CloudGPU || p.CondaEnv != "speech" || p.Remote == nil || p.Remote.Provider != registry.AWS || !p.HasActiveResources() || !p.ManagesExternalResources {
+	if p.ExecutionMode != registry.ModeCloudGPU || p.CondaEnv != "speech" || p.Remote == nil || p.Remote.Provider != registry.ProviderAWS || !p.HasActiveResources() || !p.ManagesExternalResources {
 		t.Errorf("the metadata: %+v", p)
 	}
 
@@ -229,7 +229,7 @@ func TestResourcesRemote(t *testing.T) {
 	if err := reg.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if p, _ := reg.Plugin("c_r"); p.Remote != nil || p.ExecutionMode != registry.InProcess {
+	if p, _ := reg.Plugin("c_r"); p.Remote != nil || p.ExecutionMode != registry.ModeInProcess {
 		t.Errorf("the metadata after unloading: %+v", p)
 	}
 	m, _ = holding(t, map[string]doer{"t": &thing{}})
@@ -250,8 +250,8 @@ func TestEstimateCost(t *testing.T) {
 		t.Errorf("the sum is %v, %v", sum, err)
 	}
 	second, _ := holding(t, map[string]doer{"unknown": costly(0), "d": costly(1)})
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "second", second))
-	ok[[]registry.Plugin](t)(reg.RegisterManager(t.Context(), "third", second)) // counts once
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "second", second))
+	ok[registry.Plugins](t)(reg.RegisterManager(t.Context(), "third", second)) // counts once
 	sum, err := pluginsystem.EstimateCost(t.Context(), reg, time.Hour)
 	wantError(t, err, pluginsystem.ErrCostUnknown)
 	if sum != 2.5+2+1 {

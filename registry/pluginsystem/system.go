@@ -34,7 +34,7 @@ func (m *Manager[P]) manager() any { return m }
 // why, with ErrUnavailable. A category whose system still has loaded plugins is not replaced: the error is ErrInUse.
 func RegisterSystem[P any](
 	ctx context.Context, reg *registry.Registry, category string, opts ...registry.ManagerOption,
-) ([]registry.Plugin, error) {
+) (registry.Plugins, error) {
 	if old, ok := registry.ManagerAs[System](reg, category); ok && len(old.Loaded()) > 0 {
 		return nil, fmt.Errorf("pluginsystem: category %q: %w: %q", category, ErrInUse, old.Loaded())
 	}
