@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/pluginregistry/pluginregistry/internal/sleep"
+	"github.com/pluginregistry/pluginregistry/internal/poll"
 )
 
 type authorKey struct{}
@@ -99,37 +99,26 @@ func Copy(ctx context.Context, dst, src Store) (int, error) {
 	return len(ids), nil
 }
 
-// Watch yields the changes of s: by its own Watch if it is a Watcher, else by asking Configured and Get every interval.
-// See Watcher for what is promised.
+// Watch yields the changes of s: by its own Watch if it is a Watcher, else by calling Configured and Get for all its configs every
+// interval, which must be positive. See Watcher for what it promises.
 func Watch(ctx context.Context, s Store, interval time.Duration) iter.Seq2[Change, error] {
 	if w, ok := s.(Watcher); ok {
 		return w.Watch(ctx)
 	}
-	seen, err := revisions(ctx, s)
+	hub := &poll.Hub[Revision]{
+		Interval: interval,
+		Look: func(ctx context.Context, _ map[string]Revision) (map[string]Revision, error) {
+			return revisions(ctx, s)
+		},
+		Fatal: func(err error) bool { return errors.Is(err, ErrClosed) },
+	}
+	changes := hub.Watch(ctx)
 	return func(yield func(Change, error) bool) {
-		if err != nil && !yield(Change{}, err) {
-			return
-		}
-		for sleep.For(ctx, interval) == nil {
-			now, err := revisions(ctx, s)
-			switch {
-			case errors.Is(err, ErrClosed):
-				yield(Change{}, err)
+		for c, err := range changes {
+			if !yield(Change{ID: c.ID, Revision: c.Value, Configured: c.Value != Absent}, err) {
 				return
-			case err != nil:
-				if !yield(Change{}, err) {
-					return
-				}
-				continue
 			}
-			for _, c := range Changes(seen, now) {
-				if !yield(c, nil) {
-					return
-				}
-			}
-			seen = now
 		}
-		yield(Change{}, ctx.Err())
 	}
 }
 
