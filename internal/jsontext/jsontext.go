@@ -1,19 +1,20 @@
-// Package jsontext checks and rewrites JSON text without changing what it says: the order of keys and the digits of numbers
-// stay as they are.
+// Package jsontext reads and writes JSON text without changing what it says: the order of names and the digits of numbers stay.
 //
-// The grammar is RFC 8259, read strictly as RFC 7493 (I-JSON) recommends: UTF-8 only, no lone surrogates, no name twice in an
-// object. Errors tell the place and the reason and never quote a value, because a value may be a secret.
+// JSON is read as RFC 7493 (I-JSON) asks: UTF-8 only, no lone surrogates, no name twice in an object. Errors name the place and the
+// reason and never quote a value, because a value may be a secret.
 package jsontext
 
 import (
 	"bytes"
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"math/bits"
-	"slices"
+	"io"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Limits of what is read: a text over them is refused, so that no input takes unbounded time or stack.
@@ -24,11 +25,9 @@ const (
 
 // Error tells why a text is refused and where.
 type Error struct {
-	Pointer string // JSON Pointer (RFC 6901) to the innermost value begun, "" is the whole text
+	Pointer string // JSON Pointer (RFC 6901) to the innermost value begun; "" is the whole text
 	Offset  int    // bytes into the text
 	Reason  string
-
-	path []string // the tokens of Pointer, innermost first, while the scanner finds its way out
 }
 
 // shownPointer is how much of a pointer the text of an Error shows: names can be as long as the text itself.
@@ -45,396 +44,195 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %s (byte %d)", e.Reason, at, e.Offset)
 }
 
-// Check reports whether b is one JSON value within the limits.
-func Check(b []byte) error {
-	_, err := scan(b, true, nil)
-	return err
-}
-
-// Canonical returns the canonical text of the JSON object b: no white space between tokens, strings with only the escapes that
-// JSON demands, everything else as it was. Two texts that differ in nothing but layout have the same canonical text. It returns
-// b itself where b is canonical already.
+// Canonical returns the canonical text of the JSON object b in a slice of its own: no white space between tokens, strings with only the
+// escapes that JSON demands, everything else as it was. Two texts that differ in nothing but layout have the same canonical text.
 func Canonical(b []byte) ([]byte, error) {
-	canonical, err := scan(b, true, nil)
+	if err := checkSize(b); err != nil {
+		return nil, err
+	}
+	text, err := jsontext.AppendFormat(make([]byte, 0, len(b)), b)
 	if err != nil {
+		return nil, syntaxError(err)
+	}
+	if err := needObject(text); err != nil {
 		return nil, err
 	}
-	if err := needObject(b); err != nil {
-		return nil, err
-	}
-	if canonical {
-		return b, nil
-	}
-	return appendCompact(make([]byte, 0, len(b)), b), nil
-}
-
-func kindName(first byte) string {
-	switch first {
-	case '[':
-		return "an array"
-	case '"':
-		return "a string"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	}
-	return "a number"
-}
-
-// scan checks b and tells whether it is canonical. unique demands names that differ within an object. each, if not nil, is called with the
-// members of b itself as they are read.
-func scan(b []byte, unique bool, each func(name string, value []byte)) (canonical bool, err error) {
-	if len(b) > MaxBytes {
-		return false, &Error{Reason: fmt.Sprintf("the JSON text has %d bytes, %d are allowed", len(b), MaxBytes)}
-	}
-	var room [64][]byte // for most texts no more is needed, and it stays on the stack
-	s := scanner{b: b, unique: unique, each: each, canonical: true}
-	s.space()
-	if e := s.value(0, room[:0]); e != nil {
-		slices.Reverse(e.path)
-		e.Pointer = JoinPointer(e.path...)
-		return false, e
-	}
-	s.space()
-	if s.i < len(b) {
-		return false, s.fail("something follows the JSON value")
-	}
-	return s.canonical, nil
-}
-
-type scanner struct {
-	b         []byte
-	i         int
-	unique    bool
-	each      func(name string, value []byte)
-	canonical bool
-}
-
-func (s *scanner) fail(reason string) *Error { return &Error{Offset: s.i, Reason: reason} }
-
-// within says that e happened inside the value that token names in its parent.
-func (e *Error) within(token string) *Error {
-	e.path = append(e.path, token)
-	return e
-}
-
-func (s *scanner) space() {
-	if s.i < len(s.b) && s.b[s.i] <= ' ' { // apart, so that the compiler can put it in place
-		s.spaces()
-	}
-}
-
-func (s *scanner) spaces() {
-	for s.i < len(s.b) {
-		switch s.b[s.i] {
-		case ' ', '\t', '\r', '\n':
-			s.canonical = false
-			s.i++
-		default:
-			return
-		}
-	}
-}
-
-// value reads a value. room is an empty slice with room for the names of objects.
-func (s *scanner) value(depth int, room [][]byte) *Error {
-	if s.i >= len(s.b) {
-		return s.fail("the JSON text ends where a value should be")
-	}
-	switch c := s.b[s.i]; c {
-	case '{':
-		return s.object(depth+1, room)
-	case '[':
-		return s.array(depth+1, room)
-	case '"':
-		_, _, err := s.str()
-		return err
-	case 't':
-		return s.word("true")
-	case 'f':
-		return s.word("false")
-	case 'n':
-		return s.word("null")
-	default:
-		if c == '-' || '0' <= c && c <= '9' {
-			return s.number()
-		}
-		return s.fail("no JSON value starts like this")
-	}
-}
-
-func (s *scanner) word(w string) *Error {
-	if len(s.b)-s.i < len(w) || string(s.b[s.i:s.i+len(w)]) != w {
-		return s.fail("no JSON value starts like this")
-	}
-	s.i += len(w)
-	return nil
-}
-
-func (s *scanner) digits() bool {
-	start := s.i
-	for s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9' {
-		s.i++
-	}
-	return s.i > start
-}
-
-func (s *scanner) number() *Error {
-	if s.b[s.i] == '-' {
-		s.i++
-	}
-	if s.i < len(s.b) && s.b[s.i] == '0' {
-		s.i++
-	} else if !s.digits() {
-		return s.fail("a number needs a digit here")
-	}
-	if s.i < len(s.b) && s.b[s.i] == '.' {
-		s.i++
-		if !s.digits() {
-			return s.fail("a number needs a digit here")
-		}
-	}
-	if s.i < len(s.b) && (s.b[s.i] == 'e' || s.b[s.i] == 'E') {
-		s.i++
-		if s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
-			s.i++
-		}
-		if !s.digits() {
-			return s.fail("a number needs a digit here")
-		}
-	}
-	return nil
-}
-
-const (
-	eachByte = 0x0101010101010101 // times a byte: that byte eight times
-	highBits = 0x80 * eachByte
-)
-
-// special sets the high bit of those bytes among the eight of x that do not stand for themselves in a string, or that need a further look: a
-// quote, a backslash, a control character, or any byte of a character outside ASCII. A subtraction borrows from the next byte only where it
-// has found one, so the lowest is right.
-func special(x uint64) uint64 {
-	return (x | (x - ' '*eachByte) | ((x ^ '"'*eachByte) - eachByte) | ((x ^ '\\'*eachByte) - eachByte)) & highBits
-}
-
-func wordAt(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : i+8]) }
-
-// plainEnd returns the index of the first special byte of b from i on. It is len(b) if there is none.
-func plainEnd(b []byte, i int) int {
-	for ; i+8 <= len(b); i += 8 {
-		if found := special(wordAt(b, i)); found != 0 {
-			return i + bits.TrailingZeros64(found)/8
-		}
-	}
-	for i < len(b) && 0x20 <= b[i] && b[i] < utf8.RuneSelf && b[i] != '"' && b[i] != '\\' {
-		i++
-	}
-	return i
-}
-
-// str reads a string and returns what stands between its quotes, and whether that is canonical.
-func (s *scanner) str() (raw []byte, canonical bool, err *Error) {
-	b, i := s.b, s.i+1
-	start := i
-	canonical = true
-	for {
-		if i+8 <= len(b) { // as plainEnd does it, in place: most strings end here
-			found := special(wordAt(b, i))
-			if found == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(found) / 8
-		} else if i = plainEnd(b, i); i == len(b) {
-			s.i = i
-			return nil, false, s.fail("a string has no end")
-		}
-		switch c := b[i]; {
-		case c == '"':
-			s.i = i + 1
-			if !canonical {
-				s.canonical = false
-			}
-			return b[start:i], canonical, nil
-		case c == '\\':
-			r, n := unescape(b[i:])
-			if n == 0 {
-				s.i = i
-				return nil, false, s.fail("a string has a backslash that begins no JSON escape, or half a surrogate pair")
-			}
-			var e [6]byte
-			if want := appendEscaped(e[:0], r); len(want) != n || string(want) != string(b[i:i+n]) {
-				canonical = false
-			}
-			i += n
-		case c < 0x20:
-			s.i = i
-			return nil, false, s.fail("a string has a control character that is not escaped")
-		default:
-			r, n := utf8.DecodeRune(b[i:])
-			if r == utf8.RuneError && n == 1 {
-				s.i = i
-				return nil, false, s.fail("a string is not valid UTF-8")
-			}
-			i += n
-		}
-	}
-}
-
-func (s *scanner) array(depth int, room [][]byte) *Error {
-	if depth > MaxDepth {
-		return s.fail(tooDeep)
-	}
-	s.i++
-	s.space()
-	if s.i < len(s.b) && s.b[s.i] == ']' {
-		s.i++
-		return nil
-	}
-	for n := 0; ; n++ {
-		if err := s.value(depth, room); err != nil {
-			return err.within(strconv.Itoa(n))
-		}
-		s.space()
-		if s.i >= len(s.b) {
-			return s.fail("an array has no end")
-		}
-		switch s.b[s.i] {
-		case ',':
-			s.i++
-			s.space()
-		case ']':
-			s.i++
-			return nil
-		default:
-			return s.fail("an array needs a comma or its end here")
-		}
-	}
-}
-
-var tooDeep = fmt.Sprintf("values are nested over %d levels", MaxDepth)
-
-// manyNames is the size from which names are looked up in a map rather than compared one by one.
-const manyNames = 32
-
-func (s *scanner) object(depth int, names [][]byte) *Error {
-	if depth > MaxDepth {
-		return s.fail(tooDeep)
-	}
-	s.i++
-	s.space()
-	if s.i < len(s.b) && s.b[s.i] == '}' {
-		s.i++
-		return nil
-	}
-	var set nameSet
-	for {
-		if s.i >= len(s.b) || s.b[s.i] != '"' {
-			return s.fail("an object needs a name in double quotes here")
-		}
-		at := s.i
-		name, canonical, err := s.str()
-		if err != nil {
-			return err
-		}
-		if !canonical {
-			name = appendString(nil, name)
-		}
-		if s.unique {
-			if set.has(names, name) {
-				s.i = at
-				return s.fail("a name stands twice in one object").within(decode(name))
-			}
-			if len(names) < manyNames {
-				names = append(names, name)
-			}
-		}
-		s.space()
-		if s.i >= len(s.b) || s.b[s.i] != ':' {
-			return s.fail("an object needs a colon here")
-		}
-		s.i++
-		s.space()
-		at = s.i
-		if err := s.value(depth, names[len(names):]); err != nil {
-			return err.within(decode(name))
-		}
-		if depth == 1 && s.each != nil {
-			s.each(decode(name), s.b[at:s.i])
-		}
-		s.space()
-		if s.i >= len(s.b) {
-			return s.fail("an object has no end")
-		}
-		switch s.b[s.i] {
-		case ',':
-			s.i++
-			s.space()
-		case '}':
-			s.i++
-			return nil
-		default:
-			return s.fail("an object needs a comma or its end here")
-		}
-	}
-}
-
-// nameSet helps to find out whether a name of an object has been there before.
-type nameSet struct {
-	bits uint64              // what nameBit gives for the names there were
-	many map[string]struct{} // all of them, from manyNames on
-}
-
-// nameBit sets one bit of 64. Most names are told apart by that alone.
-func nameBit(name []byte) uint64 {
-	n := uint(len(name))
-	if n == 0 {
-		return 1
-	}
-	next := min(1, n-1) // as names like minimum and maximum, or option_01 and option_11, are alike at their ends
-	return 1 << ((uint(name[0]) + 3*uint(name[next]) + 5*uint(name[n-1-next]) + 7*uint(name[n-1]) + 13*n) % 64)
-}
-
-// has tells whether name was there before, and remembers it. have are the names before it, the first manyNames of them.
-func (s *nameSet) has(have [][]byte, name []byte) bool {
-	if len(have) < manyNames {
-		bit := nameBit(name)
-		if s.bits&bit == 0 {
-			s.bits |= bit
-			return false
-		}
-		for _, n := range have {
-			if string(n) == string(name) {
-				return true
-			}
-		}
-		return false
-	}
-	if s.many == nil {
-		s.many = make(map[string]struct{}, 2*manyNames)
-		for _, n := range have {
-			s.many[string(n)] = struct{}{}
-		}
-	}
-	before := len(s.many)
-	s.many[string(name)] = struct{}{}
-	return len(s.many) == before
+	return text, nil
 }
 
 // EachMember reports whether b is one JSON object within the limits, where a name may stand twice. It calls f with the names and values of
 // its members, in order; what f was told counts only if there is no error.
 func EachMember(b []byte, f func(name string, value []byte)) error {
-	if _, err := scan(b, false, f); err != nil {
+	if err := checkSize(b); err != nil {
 		return err
 	}
-	return needObject(b)
+	d := decoder(b, jsontext.AllowDuplicateNames(true))
+	if d.PeekKind() != '{' {
+		v, err := parse(b)
+		if err != nil {
+			return err
+		}
+		return &Error{Reason: notObject(v.Kind)}
+	}
+	for {
+		t, err := d.ReadToken()
+		if err != nil {
+			return syntaxError(err)
+		}
+		switch t.Kind() {
+		case '{':
+			continue
+		case '}':
+			return atEnd(d)
+		}
+		name := t.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return syntaxError(err)
+		}
+		f(name, value)
+	}
+}
+
+// AppendIndented writes the checked text b as Python's json.dump(config, f, indent=2) does: every character outside ASCII escaped, two
+// spaces a level, no newline at the end; numbers stay as they are given.
+func AppendIndented(dst, b []byte) []byte {
+	text, err := jsontext.AppendFormat(nil, b, jsontext.AllowDuplicateNames(true), jsontext.Multiline(true), jsontext.WithIndent("  "))
+	if err != nil {
+		return append(dst, b...)
+	}
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		switch {
+		case r < 0x7f:
+			dst = append(dst, byte(r))
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, high, low)
+		default:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		}
+		i += n
+	}
+	return dst
+}
+
+// AppendQuoted writes s as a JSON string, in canonical text. Bytes that are not UTF-8 become U+FFFD.
+func AppendQuoted(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s)
+	return dst
+}
+
+// Unquote returns what the checked JSON string b says, and false if b is no string.
+func Unquote(b []byte) (string, bool) {
+	s, err := jsontext.AppendUnquote(nil, b)
+	return string(s), err == nil
+}
+
+// JoinPointer makes the JSON Pointer of the given tokens; none make "", the whole document.
+func JoinPointer(tokens ...string) string {
+	var p jsontext.Pointer
+	for _, t := range tokens {
+		p = p.AppendToken(t)
+	}
+	return string(p)
+}
+
+// SplitPointer returns the tokens of a JSON Pointer, or an error if p is none.
+func SplitPointer(p string) ([]string, error) {
+	if !jsontext.Pointer(p).IsValid() {
+		return nil, errors.New("a JSON Pointer is empty or starts with a slash, and has ~ only in ~0 and ~1")
+	}
+	var tokens []string
+	for t := range jsontext.Pointer(p).Tokens() {
+		tokens = append(tokens, t)
+	}
+	return tokens, nil
+}
+
+// EscapeToken writes s as a reference token of a JSON Pointer (RFC 6901, section 3).
+func EscapeToken(s string) string { return JoinPointer(s)[1:] }
+
+// PointerAt returns the JSON Pointer of the innermost value of b that has begun before offset and has not ended before it. If b is
+// not valid JSON it returns "".
+func PointerAt(b []byte, offset int) string {
+	d := decoder(b)
+	for d.InputOffset() < int64(offset) {
+		if _, err := d.ReadToken(); err != nil {
+			return ""
+		}
+	}
+	return string(d.StackPointer())
+}
+
+// decoder reads from b without copying it.
+func decoder(b []byte, opts ...jsontext.Options) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewBuffer(b), opts...)
+}
+
+func atEnd(d *jsontext.Decoder) error {
+	if _, err := d.ReadToken(); err != io.EOF {
+		return &Error{Offset: int(d.InputOffset()), Reason: follows}
+	}
+	return nil
+}
+
+// checkSize checks the limits. What is no JSON passes.
+func checkSize(b []byte) error {
+	if len(b) > MaxBytes {
+		return &Error{Reason: fmt.Sprintf("the JSON text has %d bytes, %d are allowed", len(b), MaxBytes)}
+	}
+	if bytes.Count(b, []byte("["))+bytes.Count(b, []byte("{")) <= MaxDepth {
+		return nil
+	}
+	d := decoder(b, jsontext.AllowDuplicateNames(true))
+	for {
+		if _, err := d.ReadToken(); err != nil {
+			return nil // the end, or an error that the caller meets, too
+		}
+		if d.StackDepth() > MaxDepth {
+			return &Error{string(d.StackPointer()), int(d.InputOffset()) - 1, fmt.Sprintf("values are nested over %d levels", MaxDepth)}
+		}
+	}
 }
 
 func needObject(b []byte) error {
-	if first := bytes.TrimLeft(b, " \t\r\n")[0]; first != '{' {
-		return &Error{Reason: "a JSON object is needed, this is " + kindName(first)}
+	if k := kindOf(b[0]); k != Object {
+		return &Error{Reason: notObject(k)}
 	}
 	return nil
+}
+
+const follows = "something follows the JSON value"
+
+func notObject(k Kind) string { return "a JSON object is needed, this is " + k.String() }
+
+// syntaxError tells what the library found, without the parts of the text that it quotes.
+func syntaxError(err error) *Error {
+	s, ok := errors.AsType[*jsontext.SyntacticError](err)
+	if !ok { // io.EOF
+		return &Error{Reason: "the JSON text ends where a value should be"}
+	}
+	e := &Error{Pointer: string(s.JSONPointer), Offset: int(s.ByteOffset), Reason: "the text is not valid JSON"}
+	said := s.Err.Error() // such as: invalid character 'x' at start of value
+	switch {
+	case errors.Is(s.Err, jsontext.ErrDuplicateName):
+		e.Reason = "a name stands twice in one object"
+	case errors.Is(s.Err, jsontext.ErrNonStringName):
+		e.Reason = "an object needs a name in double quotes here"
+	case errors.Is(s.Err, io.ErrUnexpectedEOF):
+		e.Reason = "the JSON text ends too early"
+	case strings.HasSuffix(said, "after top-level value"):
+		e.Reason = follows
+	case said == "invalid UTF-8":
+		e.Reason = "a string is not valid UTF-8"
+	default:
+		for _, what := range []string{"invalid character ", "invalid escape sequence ", "invalid surrogate pair "} {
+			rest, ok := strings.CutPrefix(said, what)
+			if quoted, err := strconv.QuotedPrefix(rest); ok && err == nil {
+				e.Reason = "the JSON text has an " + what + rest[len(quoted)+1:]
+			}
+		}
+	}
+	return e
 }

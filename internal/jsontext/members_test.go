@@ -42,7 +42,7 @@ func TestEachMember(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`[{"a":1}]`: "a JSON object is needed, this is an array", `{"a":1,"b":}`: "no JSON value starts", `{"a":1}}`: "something follows",
+		`[{"a":1}]`: "a JSON object is needed, this is an array", `{"a":1,"b":}`: "invalid character at start of value", `{"a":1}}`: "something follows",
 	} {
 		if err := CheckLenient([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -1,8 +1,10 @@
 package jsontext
 
 import (
+	"iter"
 	"strconv"
-	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Kind is the kind of a JSON value.
@@ -17,6 +19,40 @@ const (
 	Array
 	Object
 )
+
+// String names the kind with its article, as messages need it: "an array".
+func (k Kind) String() string {
+	switch k {
+	case Null:
+		return "null"
+	case Bool:
+		return "a boolean"
+	case Number:
+		return "a number"
+	case String:
+		return "a string"
+	case Array:
+		return "an array"
+	}
+	return "an object"
+}
+
+// kindOf tells the kind of a value by its first byte.
+func kindOf(first byte) Kind {
+	switch first {
+	case 'n':
+		return Null
+	case 't', 'f':
+		return Bool
+	case '"':
+		return String
+	case '[':
+		return Array
+	case '{':
+		return Object
+	}
+	return Number
+}
 
 // Value is a JSON value as a tree that keeps the order of members and the digits of numbers.
 type Value struct {
@@ -33,155 +69,140 @@ type Member struct {
 }
 
 // Parse reads b, which may be any JSON value within the limits.
-func Parse(b []byte) (*Value, error) {
-	if _, err := scan(b, true, nil); err != nil {
-		return nil, err
-	}
-	return build(b), nil
-}
+func Parse(b []byte) (*Value, error) { return parse(b) }
 
-// ParseLenient reads b as Parse does, but where an object has a name twice the last one counts, as in most readers.
+// ParseLenient reads b as Parse does, but if an object has a name twice the last one counts, as in most readers.
 func ParseLenient(b []byte) (*Value, error) {
-	if _, err := scan(b, false, nil); err != nil {
+	v, err := parse(b, jsontext.AllowDuplicateNames(true))
+	if err != nil {
 		return nil, err
 	}
-	v := build(b)
-	v.dropShadowed()
+	for _, v := range v.All() {
+		v.dropShadowed()
+	}
 	return v, nil
 }
 
-func build(b []byte) *Value {
-	p := parser{b: b, s: string(b)}
-	return p.value()
-}
-
-// parser builds the tree of a checked text.
-type parser struct {
-	b    []byte
-	s    string // the same, for the strings of the tree to be parts of
-	i    int
-	room []Value // for the next values
-}
-
-func (p *parser) new(k Kind, text string) *Value {
-	if len(p.room) == 0 {
-		p.room = make([]Value, min(max(1, (len(p.b)-p.i)/16), 64))
+func parse(b []byte, opts ...jsontext.Options) (*Value, error) {
+	if err := checkSize(b); err != nil {
+		return nil, err
 	}
-	v := &p.room[0]
-	p.room = p.room[1:]
-	v.Kind, v.Text = k, text
-	return v
-}
-
-func (p *parser) space() {
-	for p.i < len(p.b) && isSpace(p.b[p.i]) {
-		p.i++
+	d := decoder(b, opts...)
+	t, err := d.ReadToken()
+	if err != nil {
+		return nil, syntaxError(err)
 	}
-}
-
-func (p *parser) str() string {
-	from, end := p.i+1, stringEnd(p.b, p.i)
-	p.i = end
-	if s := p.s[from : end-1]; strings.IndexByte(s, '\\') < 0 {
-		return s
+	v, err := build(d, t)
+	if err != nil {
+		return nil, syntaxError(err)
 	}
-	return decode(p.b[from : end-1])
-}
-
-// more steps over a comma and tells whether there is one; otherwise it steps over the closing bracket.
-func (p *parser) more() bool {
-	p.space()
-	p.i++
-	return p.b[p.i-1] == ','
-}
-
-// empty steps over the opening bracket and, if the closing one follows at once, over that too.
-func (p *parser) empty() bool {
-	closing := p.b[p.i] + 2
-	p.i++
-	p.space()
-	if p.b[p.i] != closing {
-		return false
+	if err := atEnd(d); err != nil {
+		return nil, err
 	}
-	p.i++
-	return true
+	return v, nil
 }
 
-func (p *parser) value() *Value {
-	p.space()
-	switch p.b[p.i] {
-	case '{':
-		v := p.new(Object, "")
-		if p.empty() {
-			return v
-		}
-		v.Members = make([]Member, 0, 4)
+// build makes the value that begins with t.
+func build(d *jsontext.Decoder, t jsontext.Token) (*Value, error) {
+	v := &Value{Kind: kindOf(byte(t.Kind()))}
+	switch v.Kind {
+	case Null:
+	case Array:
 		for {
-			p.space()
-			name := p.str()
-			p.space()
-			p.i++ // the colon
-			v.Members = append(v.Members, Member{name, p.value()})
-			if !p.more() {
-				return v
+			t, err := d.ReadToken()
+			if err != nil || t.Kind() == ']' {
+				return v, err
 			}
+			item, err := build(d, t)
+			if err != nil {
+				return nil, err
+			}
+			v.Items = append(v.Items, item)
 		}
-	case '[':
-		v := p.new(Array, "")
-		if p.empty() {
-			return v
-		}
+	case Object:
 		for {
-			v.Items = append(v.Items, p.value())
-			if !p.more() {
-				return v
+			t, err := d.ReadToken()
+			if err != nil || t.Kind() == '}' {
+				return v, err
 			}
+			name := t.String()
+			if t, err = d.ReadToken(); err != nil {
+				return nil, err
+			}
+			value, err := build(d, t)
+			if err != nil {
+				return nil, err
+			}
+			v.Members = append(v.Members, Member{name, value})
 		}
-	case '"':
-		return p.new(String, p.str())
-	case 't':
-		p.i += 4
-		return p.new(Bool, "true")
-	case 'f':
-		p.i += 5
-		return p.new(Bool, "false")
-	case 'n':
-		p.i += 4
-		return p.new(Null, "")
+	default:
+		v.Text = t.String()
 	}
-	start := p.i
-	for p.i < len(p.b) && numberByte(p.b[p.i]) {
-		p.i++
-	}
-	return p.new(Number, p.s[start:p.i])
-}
-
-func numberByte(c byte) bool {
-	return '0' <= c && c <= '9' || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'
+	return v, nil
 }
 
 func (v *Value) dropShadowed() {
-	if len(v.Members) > 1 {
-		last := make(map[string]int, len(v.Members))
-		for i, m := range v.Members {
-			last[m.Name] = i
+	last := make(map[string]int, len(v.Members))
+	for i, m := range v.Members {
+		last[m.Name] = i
+	}
+	if len(last) == len(v.Members) {
+		return
+	}
+	kept := v.Members[:0]
+	for i, m := range v.Members {
+		if last[m.Name] == i {
+			kept = append(kept, m)
 		}
-		if len(last) < len(v.Members) {
-			kept := v.Members[:0]
-			for i, m := range v.Members {
-				if last[m.Name] == i {
-					kept = append(kept, m)
-				}
-			}
-			v.Members = kept
+	}
+	v.Members = kept
+}
+
+// Place is where a walk is. It is valid until the walk goes on.
+type Place struct {
+	pointer []byte
+	skip    bool
+}
+
+// Pointer returns the JSON Pointer of the place in the value that is walked.
+func (p *Place) Pointer() string { return string(p.pointer) }
+
+// Skip leaves out what is below the place.
+func (p *Place) Skip() { p.skip = true }
+
+// All walks v and everything below it, parents first, in the order of the text. The loop may change a value that it is given; the walk
+// then goes below what the value has become.
+func (v *Value) All() iter.Seq2[*Place, *Value] {
+	return func(yield func(*Place, *Value) bool) {
+		if v != nil {
+			new(Place).walk(v, yield)
+		}
+	}
+}
+
+func (p *Place) walk(v *Value, yield func(*Place, *Value) bool) bool {
+	p.skip = false
+	if !yield(p, v) {
+		return false
+	}
+	if p.skip {
+		return true
+	}
+	here := len(p.pointer)
+	for i, item := range v.Items {
+		p.pointer = strconv.AppendInt(append(p.pointer[:here], '/'), int64(i), 10)
+		if !p.walk(item, yield) {
+			return false
 		}
 	}
 	for _, m := range v.Members {
-		m.Value.dropShadowed()
+		p.pointer = append(append(p.pointer[:here], '/'), EscapeToken(m.Name)...)
+		if !p.walk(m.Value, yield) {
+			return false
+		}
 	}
-	for _, item := range v.Items {
-		item.dropShadowed()
-	}
+	p.pointer = p.pointer[:here]
+	return true
 }
 
 // Append writes v in canonical text.
@@ -237,8 +258,6 @@ func (v *Value) At(pointer string) *Value {
 		switch {
 		case v == nil:
 			return nil
-		case v.Kind == Object:
-			v = v.Member(t)
 		case v.Kind == Array:
 			i, err := strconv.Atoi(t)
 			if err != nil || i < 0 || i >= len(v.Items) || strconv.Itoa(i) != t {
@@ -246,7 +265,7 @@ func (v *Value) At(pointer string) *Value {
 			}
 			v = v.Items[i]
 		default:
-			return nil
+			v = v.Member(t)
 		}
 	}
 	return v
@@ -254,28 +273,12 @@ func (v *Value) At(pointer string) *Value {
 
 // Clone returns a tree of its own that says the same.
 func (v *Value) Clone() *Value {
-	c := new(Value)
-	v.cloneTo(c)
+	c := &Value{Kind: v.Kind, Text: v.Text}
+	for _, item := range v.Items {
+		c.Items = append(c.Items, item.Clone())
+	}
+	for _, m := range v.Members {
+		c.Members = append(c.Members, Member{m.Name, m.Value.Clone()})
+	}
 	return c
-}
-
-// cloneTo makes c say what v does. What is in one array or object takes its memory together.
-func (v *Value) cloneTo(c *Value) {
-	c.Kind, c.Text = v.Kind, v.Text
-	if len(v.Items) > 0 {
-		room := make([]Value, len(v.Items))
-		c.Items = make([]*Value, len(v.Items))
-		for i, item := range v.Items {
-			item.cloneTo(&room[i])
-			c.Items[i] = &room[i]
-		}
-	}
-	if len(v.Members) > 0 {
-		room := make([]Value, len(v.Members))
-		c.Members = make([]Member, len(v.Members))
-		for i, m := range v.Members {
-			m.Value.cloneTo(&room[i])
-			c.Members[i] = Member{m.Name, &room[i]}
-		}
-	}
 }

@@ -132,3 +132,51 @@ func FuzzPointer(f *testing.F) {
 		}
 	})
 }
+
+func TestAll(t *testing.T) {
+	v := mustParse(t, `{"a":[1,{"b/c":"x"}],"":{"~":{"deep":true}},"s":null}`)
+	var got []string
+	for at, w := range v.All() {
+		got = append(got, at.Pointer()+" "+w.Kind.String())
+		switch at.Pointer() {
+		case "/":
+			at.Skip()
+		case "/a/1":
+			*w = Value{Kind: Object, Members: []Member{{"new", &Value{Kind: Null}}}}
+		}
+	}
+	if want := []string{" an object", "/a an array", "/a/0 a number", "/a/1 an object", "/a/1/new null", "/ an object", "/s null"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for at := range v.All() {
+		if at.Pointer() == "/a/0" {
+			break
+		} else if at.Pointer() > "/a/0" {
+			t.Errorf("the walk came to %s after the loop was left", at.Pointer())
+		}
+	}
+	for range (*Value)(nil).All() {
+		t.Error("nothing has a value in it")
+	}
+}
+
+func TestPointerAt(t *testing.T) {
+	text := `{"a":[10,{"b/c":"x"}],"d":true}`
+	for in, want := range map[string]string{"{": "", `"a":[10`: "/a/0", `[`: "/a", `x"`: "/a/1/b~1c", "true": "/d"} {
+		if got := PointerAt([]byte(text), strings.Index(text, in)+len(in)); got != want {
+			t.Errorf("after %s: %q, want %q", in, got, want)
+		}
+	}
+	if got := PointerAt([]byte(`{"a":tru}`), 8); got != "" {
+		t.Errorf("in bad text: %q", got)
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(aConfig); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -90,7 +91,7 @@ func FuzzSchema(f *testing.F) {
 			}
 		}
 		out := s.WithDefaults(v)
-		if filled := out.Append(nil); jsontext.Check(filled) != nil {
+		if filled := out.Append(nil); !json.Valid(filled) {
 			t.Errorf("WithDefaults is no JSON: %s", filled)
 		}
 		for i, m := range v.Members {

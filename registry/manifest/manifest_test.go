@@ -98,7 +98,7 @@ func TestParseBad(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":                {``, "ends where a value should be"},
 		"cut off":              {`{"name": "a", "env_vars": {"KEY": "` + secret, `at "/env_vars/KEY"`},
-		"not JSON":             {secret, "no JSON value starts like this"},
+		"not JSON":             {secret, "an invalid character at start of value"},
 		"two values":           {`{"name": "a"} "` + secret + `"`, "something follows"},
 		"byte order mark":      {"\ufeff" + `{"name": "a"}`, "byte order mark"},
 		"an array":             {`["` + secret + `"]`, "this is an array"},
@@ -109,7 +109,7 @@ func TestParseBad(t *testing.T) {
 		"null name":            {`{"name": null}`, `"/name" must be`},
 		"number for a name":    {`{"name": 7}`, `"/name" must be a string, this is a number`},
 		"name of bad UTF-8":    {"{\"name\": \"a\xff\"}", "not valid UTF-8"},
-		"name of half a pair":  {`{"name": "\ud800"}`, "half a surrogate pair"},
+		"name of half a pair":  {`{"name": "\ud800"}`, "an invalid surrogate pair"},
 		"version":              {`{"name": "a", "version": 3}`, `"/version" must be a string, this is a number`},
 		"title":                {`{"name": "a", "title": ["` + secret + `"]}`, `"/title" must be a string, this is an array`},
 		"description":          {`{"name": "a", "description": true}`, `"/description" must be a string, this is a boolean`},
