@@ -247,6 +247,51 @@ func BenchmarkMemory(b *testing.B) {
 	runtime.KeepAlive(managers)
 }
 
+// BenchmarkManyCategories registers and refreshes categories of one plugin each; the times are of one category. It is linear if
+// ten-thousand costs about as much as hundred.
+func BenchmarkManyCategories(b *testing.B) {
+	managers := make([]*benchManager, 10_000)
+	names := make([]string, len(managers))
+	for i := range managers {
+		managers[i] = benchManagers(benchCategories, true)[0]
+		names[i] = fmt.Sprintf("category_%d", i)
+	}
+	ctx := b.Context()
+	fill := func(r *Registry, categories int) {
+		for i := range categories {
+			if _, err := r.RegisterManager(ctx, names[i], managers[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for _, what := range []string{"register", "refresh"} {
+		b.Run(what, func(b *testing.B) {
+			side := func(name string, categories int) sidebyside.Side {
+				return sidebyside.Side{Name: name, N: 10_000, Run: func(n int) {
+					for range n / categories {
+						r := New(memory.New())
+						fill(r, categories)
+					}
+				}}
+			}
+			if what == "refresh" {
+				side = func(name string, categories int) sidebyside.Side {
+					r := New(memory.New())
+					fill(r, categories)
+					return sidebyside.Side{Name: name, N: 10_000, Run: func(n int) {
+						for range n / categories {
+							if err := r.Refresh(ctx); err != nil {
+								b.Fatal(err)
+							}
+						}
+					}}
+				}
+			}
+			sidebyside.Measure(5, side("ten-thousand", 10_000), side("hundred", 100)).Report(b, "hundred", "ten-thousand")
+		})
+	}
+}
+
 // BenchmarkFlag changes the configured flag of one of 100,000 plugins. by-hand is an atomic store, found in a map by the same ID.
 func BenchmarkFlag(b *testing.B) {
 	r := benchRegister(b, memory.New(), benchManagers(100_000, true))
@@ -261,7 +306,7 @@ func BenchmarkFlag(b *testing.B) {
 			for range n {
 				at[0] = (at[0] + 1) % len(ids)
 				r.flags.mu.Lock()
-				r.set(ids[at[0]], at[0]%2 == 0)
+				r.set(ids[at[0]], setting(configured, at[0]%2 == 0))
 				r.flags.mu.Unlock()
 			}
 		}},

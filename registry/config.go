@@ -45,6 +45,7 @@ func fault(id, doing string, err error) error {
 // what the store says.
 func (r *Registry) LoadConfig(ctx context.Context, id string) (store.Record, error) {
 	rec, err := r.configs().Get(ctx, id)
+	r.settle(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nothing(id), nil
 	}
@@ -84,9 +85,11 @@ func (r *Registry) SaveConfig(ctx context.Context, id string, config any, opts .
 		if err != nil {
 			return store.Record{}, err
 		}
-		f := r.takeOff(id)
-		rec, err := r.configs().Put(ctx, id, p.sealed, p.match)
-		r.land(ctx, id, f, true, err)
+		var rec store.Record
+		err = r.writing(ctx, setting(configured, true), func() (err error) {
+			rec, err = r.configs().Put(ctx, id, p.sealed, p.match)
+			return err
+		}, id)
 		if err != nil && p.match != match && errors.Is(err, store.ErrConflict) {
 			continue // it relied on what was stored, and that has changed; or it must look at it
 		}
@@ -110,10 +113,9 @@ func encode(id string, config any) (json.RawMessage, error) {
 // DeleteConfig deletes the config of id. Deleting what is not there is no error. The plugin is not configured from the moment it
 // returns nil. With IfRevision the error may be store.ErrConflict.
 func (r *Registry) DeleteConfig(ctx context.Context, id string, opts ...SaveOption) error {
-	f := r.takeOff(id)
-	err := r.configs().Delete(ctx, id, matchOf(opts))
-	r.land(ctx, id, f, false, err)
-	return err
+	return r.writing(ctx, setting(configured, false), func() error {
+		return r.configs().Delete(ctx, id, matchOf(opts))
+	}, id)
 }
 
 // UpdateConfig loads the config of id, has edit change it, and saves what edit returns, if nobody else has saved meanwhile; else it does
@@ -179,14 +181,15 @@ func (r *Registry) SaveConfigs(ctx context.Context, configs map[string]any) ([]s
 }
 
 func (r *Registry) putAll(ctx context.Context, puts []store.Put) ([]store.Record, error) {
-	flights := make([]*flight, len(puts))
+	ids := make([]string, len(puts))
 	for i, p := range puts {
-		flights[i] = r.takeOff(p.ID)
+		ids[i] = p.ID
 	}
-	recs, err := store.PutAll(ctx, r.configs(), puts)
-	for i, p := range puts {
-		r.land(ctx, p.ID, flights[i], true, err)
-	}
+	var recs []store.Record
+	err := r.writing(ctx, setting(configured, true), func() (err error) {
+		recs, err = store.PutAll(ctx, r.configs(), puts)
+		return err
+	}, ids...)
 	return recs, err
 }
 

@@ -3,8 +3,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"iter"
-	"time"
 
 	"github.com/pluginregistry/pluginregistry/store"
 )
@@ -52,30 +50,4 @@ func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision) (
 		}
 	}
 	return store.Record{}, fault(id, "the history", fmt.Errorf("%w at revision %q", store.ErrNotFound, string(to)))
-}
-
-// pollInterval is how often Watch looks at a store that cannot tell of changes itself.
-const pollInterval = 250 * time.Millisecond
-
-// Watch yields the changes of stored configs made after the call, by this process or another, each once it is durable, and keeps the
-// configured flags of the registered plugins in step: a change is in the flag when it is yielded. Quick changes of one ID may come as
-// one. An error that does not end it is yielded beside a zero Change. It ends when ctx does, with the context's error, or when the loop
-// is left. A store that is no store.Watcher is asked for all its configs four times a second.
-//
-// The loop must run for the flags to be kept in step; Sync does it once.
-func (r *Registry) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
-	changes := store.Watch(ctx, r.configs(), pollInterval)
-	return func(yield func(store.Change, error) bool) {
-		if err := r.Sync(ctx); err != nil && ctx.Err() == nil && !yield(store.Change{}, err) {
-			return
-		}
-		for c, err := range changes {
-			if err == nil {
-				r.look(ctx, c.ID, c.Configured)
-			}
-			if !yield(c, err) {
-				return
-			}
-		}
-	}
 }

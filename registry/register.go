@@ -76,7 +76,7 @@ func (r *Registry) Refresh(ctx context.Context, categories ...string) error {
 	}
 	var errs []error
 	for _, name := range categories {
-		known := r.snapshot().categories[name]
+		known := r.snapshot().category(name)
 		if known == nil {
 			errs = append(errs, fmt.Errorf("registry: refresh %q: %w", name, ErrUnknownCategory))
 			continue
@@ -109,11 +109,11 @@ func (r *Registry) discover(ctx context.Context, c *category) (Plugins, error) {
 		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
 	}
 
-	if err := r.flags.begin(ctx); err != nil {
+	if err := r.flags.beginList(ctx); err != nil {
 		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
 	}
-	defer r.flags.end()
-	configured, err := r.configs().Configured(ctx, c.name+"_")
+	defer r.flags.endList()
+	stored, err := r.askAllFlags(ctx, c.name+"_")
 	if err != nil {
 		return nil, fmt.Errorf("registry: category %q: asking the store which plugins are configured: %w", c.name, err)
 	}
@@ -124,20 +124,14 @@ func (r *Registry) discover(ctx context.Context, c *category) (Plugins, error) {
 		return r.appendPlugins(nil, newer), nil
 	}
 	now := r.snapshot()
+	c.first = c.ticket
+	if old := now.category(c.name); old != nil {
+		c.first = old.first
+	}
 	next := now.with(c, c.fill(found, now, failed))
-	set := func(id string, is bool) {
-		if at, n := next.find(id); at == c {
-			c.flags[n].Store(is)
-		}
-	}
-	for _, id := range configured {
-		set(id, true)
-	}
 	r.flags.mu.Lock()
 	defer r.flags.mu.Unlock()
-	for id, is := range r.flags.changed {
-		set(id, is)
-	}
+	c.setFlags(stored, r.flags.changed)
 	r.publish(next, c)
 	if len(failed.Failures) > 0 {
 		return r.appendPlugins(nil, c), failed
@@ -256,14 +250,14 @@ func (c *category) fill(all []found, now *snapshot, failed *DiscoveryError) (ids
 		c.schemas = append(c.schemas, all[i].schema)
 		c.sharing = c.sharing || p.Resources.shared()
 	}
-	c.flags = make([]atomic.Bool, len(c.plugins))
+	c.flags = make([]atomic.Uint32, len(c.plugins))
 	return ids
 }
 
 // newer returns what is there already of a registration or discovery of the same category that was begun after c, or nil. The caller
 // holds r.mu.
 func (r *Registry) newer(c *category) *category {
-	now := r.snapshot().categories[c.name]
+	now := r.snapshot().category(c.name)
 	if now == nil || cmp.Or(cmp.Compare(now.registered, c.registered), cmp.Compare(now.ticket, c.ticket)) < 0 {
 		return nil
 	}
@@ -275,7 +269,7 @@ func (r *Registry) publish(next *snapshot, c *category) {
 	for _, s := range c.schemas {
 		r.keep(s)
 	}
-	if old := r.snapshot().categories[c.name]; old != nil {
+	if old := r.snapshot().category(c.name); old != nil {
 		for _, s := range old.schemas {
 			r.release(s)
 		}

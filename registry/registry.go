@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pluginregistry/pluginregistry/internal/poll"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -23,6 +24,7 @@ type Registry struct {
 
 	tickets atomic.Uint64 // drawn by each registration and discovery when it begins: the one begun last counts
 	flags   flags
+	polled  *poll.Hub[store.Revision] // watches a store that is no store.Watcher
 
 	mu      sync.Mutex // guards what follows, and the replacing of now
 	schemas map[uint64]*schemaState
@@ -61,8 +63,8 @@ func New(st store.Store, opts ...Option) *Registry {
 	if st == nil {
 		panic("registry: New needs a store, and got nil")
 	}
-	r := &Registry{st: st, log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}, flags: newFlags()}
-	r.now.Store(&snapshot{categories: map[string]*category{}, plugins: map[string]place{}})
+	r := &Registry{st: st, polled: newPoll(st), log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}, flags: newFlags()}
+	r.now.Store(&snapshot{categories: &shards[*category]{}, plugins: &shards[place]{}})
 	for _, opt := range opts {
 		if opt.set != nil {
 			opt.set(r)

@@ -1,7 +1,7 @@
 package registry
 
 import (
-	"maps"
+	"cmp"
 	"slices"
 	"sync/atomic"
 
@@ -9,13 +9,11 @@ import (
 )
 
 // snapshot is the metadata at one moment. It never changes: a registration makes a new one, which shares the categories that it leaves
-// alone. Only the configured flags change in place.
+// alone. Only the flags change in place.
 type snapshot struct {
-	categories  map[string]*category
-	plugins     map[string]place // by plugin ID
-	order       []*category      // as they were first registered
-	names       []string         // sorted
-	withPlugins []string         // those that have plugins, sorted
+	categories *shards[*category] // by name
+	plugins    *shards[place]     // by plugin ID
+	count      int                // of plugins
 }
 
 // snapshot returns the metadata as it is now.
@@ -24,30 +22,71 @@ func (r *Registry) snapshot() *snapshot {
 	return r.now.Load()
 }
 
-// place is where a plugin is: which category in the order, and which plugin of it.
-type place struct{ category, number int32 }
+// place is where a plugin is: which one of its category.
+type place struct {
+	category *category
+	number   int
+}
 
 // category is one plugin system.
 type category struct {
 	name        string
 	displayName string
 	manager     Manager
+	first       uint64 // the ticket of the first registration of its name: categories are listed in this order
 	registered  uint64 // the ticket of the registration: a refresh never counts over a later one
 	ticket      uint64 // of the discovery that found the plugins
 
-	plugins []Plugin // in the order they were discovered; Configured is in flags
-	flags   []atomic.Bool
+	plugins []Plugin // in the order they were discovered; what is in flags is not set here
+	flags   []atomic.Uint32
 	schemas []*schemaState // of each plugin
 	sharing bool           // a plugin has resources that must be cloned
 }
 
 // find returns where the plugin with that ID is, or a nil category.
 func (s *snapshot) find(id string) (*category, int) {
-	p, ok := s.plugins[id]
-	if !ok {
-		return nil, 0
+	p, _ := s.plugins.get(id)
+	return p.category, p.number
+}
+
+// category returns the category of that name, or nil.
+func (s *snapshot) category(name string) *category {
+	c, _ := s.categories.get(name)
+	return c
+}
+
+// all returns the categories in the order in which they were first registered.
+func (s *snapshot) all() []*category {
+	return slices.SortedFunc(s.categories.values(), func(a, b *category) int { return cmp.Compare(a.first, b.first) })
+}
+
+// names returns the names of the categories for which keep holds, sorted by code point.
+func (s *snapshot) names(keep func(*category) bool) []string {
+	var names []string
+	for c := range s.categories.values() {
+		if keep(c) {
+			names = append(names, c.name)
+		}
 	}
-	return s.order[p.category], int(p.number)
+	slices.Sort(names)
+	return names
+}
+
+// setFlags sets the flags of all plugins to those that are stored, and then as was changed since.
+func (c *category) setFlags(stored map[string]flag, changed map[string]flagChange) {
+	for n := range c.flags {
+		id := c.plugins[n].ID()
+		c.flags[n].Store(uint32(stored[id]))
+		if later, ok := changed[id]; ok {
+			later.apply(&c.flags[n])
+		}
+	}
+}
+
+// show puts the flags of a plugin into p.
+func (f flag) show(p *Plugin) {
+	p.Configured = f&configured != 0
+	p.Disabled = f&disabled != 0
 }
 
 // finish does what few plugins need.
@@ -73,8 +112,8 @@ func (r *Registry) appendPlugins(dst Plugins, c *category) Plugins {
 	dst = append(dst, c.plugins...)
 	added := dst[len(dst)-len(c.plugins):]
 	for n := range added {
-		if c.flags[n].Load() { // so that plugins without a config are not written to a second time
-			added[n].Configured = true
+		if f := flag(c.flags[n].Load()); f != 0 { // so that most plugins are not written to a second time
+			f.show(&added[n])
 		}
 	}
 	if c.sharing || r.schemaNotes.Load() {
@@ -98,7 +137,7 @@ func (r *Registry) copyPlugin(p *Plugin, id string) bool {
 		return false
 	}
 	*p = c.plugins[n]
-	p.Configured = c.flags[n].Load()
+	flag(c.flags[n].Load()).show(p)
 	r.finish(c, n, p)
 	return true
 }
@@ -107,8 +146,8 @@ func (r *Registry) copyPlugin(p *Plugin, id string) bool {
 // its manager found them.
 func (r *Registry) Plugins() Plugins {
 	s := r.snapshot()
-	all := make(Plugins, 0, len(s.plugins))
-	for _, c := range s.order {
+	all := make(Plugins, 0, s.count)
+	for _, c := range s.all() {
 		all = r.appendPlugins(all, c)
 	}
 	return all
@@ -116,7 +155,7 @@ func (r *Registry) Plugins() Plugins {
 
 // PluginsIn returns the plugins of one category as its manager found them.
 func (r *Registry) PluginsIn(category string) Plugins {
-	c := r.snapshot().categories[category]
+	c := r.snapshot().category(category)
 	if c == nil {
 		return nil
 	}
@@ -124,15 +163,19 @@ func (r *Registry) PluginsIn(category string) Plugins {
 }
 
 // Categories returns the registered categories, sorted by code point.
-func (r *Registry) Categories() []string { return slices.Clone(r.snapshot().names) }
+func (r *Registry) Categories() []string {
+	return r.snapshot().names(func(*category) bool { return true })
+}
 
 // CategoriesWithPlugins returns the categories that have plugins, sorted by code point.
-func (r *Registry) CategoriesWithPlugins() []string { return slices.Clone(r.snapshot().withPlugins) }
+func (r *Registry) CategoriesWithPlugins() []string {
+	return r.snapshot().names(func(c *category) bool { return len(c.plugins) > 0 })
+}
 
 // DisplayName returns the name of a category for people: the one it was registered with, else the category title-cased as Python's
 // str.title() does it. It answers for categories that are not registered, too.
 func (r *Registry) DisplayName(category string) string {
-	if c := r.snapshot().categories[category]; c != nil && c.displayName != "" {
+	if c := r.snapshot().category(category); c != nil && c.displayName != "" {
 		return c.displayName
 	}
 	return titlecase.Title(category)
@@ -140,7 +183,7 @@ func (r *Registry) DisplayName(category string) string {
 
 // Manager returns the manager of a category, and false if none is registered.
 func (r *Registry) Manager(category string) (Manager, bool) {
-	c := r.snapshot().categories[category]
+	c := r.snapshot().category(category)
 	if c == nil {
 		return nil, false
 	}
@@ -156,39 +199,24 @@ func ManagerAs[M any](r *Registry, category string) (M, bool) {
 
 // with returns the snapshot with c, whose plugins have those IDs, in the place of the category of that name.
 func (s *snapshot) with(c *category, ids []string) *snapshot {
-	next := &snapshot{categories: maps.Clone(s.categories), plugins: s.plugins, names: s.names, withPlugins: s.withPlugins}
-	old, i := s.categories[c.name], len(s.order)
+	next := &snapshot{plugins: s.plugins, count: s.count}
+	old := s.category(c.name)
 	if old == nil {
-		next.order = slices.Concat(s.order, []*category{c})
-		next.names = withName(s.names, c.name, true)
 		old = &category{}
-	} else {
-		i = slices.Index(s.order, old)
-		next.order = slices.Clone(s.order)
-		next.order[i] = c
 	}
 	if len(ids)+len(old.plugins) > 0 {
-		next.plugins = maps.Clone(s.plugins)
+		plugins := s.plugins.edit()
 		for _, p := range old.plugins {
-			delete(next.plugins, p.ID())
+			plugins.delete(p.ID())
 		}
 		for n, id := range ids {
-			next.plugins[id] = place{int32(i), int32(n)}
+			plugins.set(id, place{c, n})
 		}
+		next.plugins = plugins.next
+		next.count += len(ids) - len(old.plugins)
 	}
-	next.categories[c.name] = c
-	next.withPlugins = withName(s.withPlugins, c.name, len(c.plugins) > 0)
+	categories := s.categories.edit()
+	categories.set(c.name, c)
+	next.categories = categories.next
 	return next
-}
-
-// withName returns the sorted names with that name among them, or without it.
-func withName(names []string, name string, among bool) []string {
-	i, is := slices.BinarySearch(names, name)
-	switch {
-	case is == among:
-		return names
-	case among:
-		return slices.Concat(names[:i], []string{name}, names[i:])
-	}
-	return slices.Concat(names[:i], names[i+1:])
 }

@@ -149,7 +149,7 @@ func migrate(ctx context.Context, m Migrator, name string, old json.RawMessage) 
 // was next.
 func (r *Registry) CheckAll(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for _, c := range r.snapshot().order {
+		for _, c := range r.snapshot().all() {
 			for n := range c.plugins {
 				id := c.plugins[n].ID()
 				if err := ctx.Err(); err != nil {

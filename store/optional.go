@@ -108,7 +108,7 @@ func Watch(ctx context.Context, s Store, interval time.Duration) iter.Seq2[Chang
 	hub := &poll.Hub[Revision]{
 		Interval: interval,
 		Look: func(ctx context.Context, _ map[string]Revision) (map[string]Revision, error) {
-			return revisions(ctx, s)
+			return Revisions(ctx, s)
 		},
 		Fatal: func(err error) bool { return errors.Is(err, ErrClosed) },
 	}
@@ -139,8 +139,9 @@ func Changes(before, after map[string]Revision) []Change {
 	return changes
 }
 
-// revisions is the state of a store. A config that cannot be read has a revision of its own.
-func revisions(ctx context.Context, s Store) (map[string]Revision, error) {
+// Revisions returns the revision of every config in s, by ID. It calls Configured and, for each ID, Get. A config that cannot be read
+// has the revision "corrupt".
+func Revisions(ctx context.Context, s Store) (map[string]Revision, error) {
 	ids, err := s.Configured(ctx, "")
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,13 +127,13 @@ func TestPolledWatch(t *testing.T) {
 		for c, err := range changes {
 			if err != nil {
 				seen = append(seen, err.Error())
-				broken.err = nil
+				broken.err.Store(nil)
 			} else {
 				seen = append(seen, fmt.Sprint(c.ID, c.Configured))
 			}
 			switch len(seen) {
 			case 3:
-				broken.err = errors.New("out of order")
+				broken.err.Store(new(errors.New("out of order")))
 			case 4:
 				put("a", `{"n":2}`)
 			case 5:
@@ -149,13 +150,13 @@ func TestPolledWatch(t *testing.T) {
 // breakable fails as it is told.
 type breakable struct {
 	store.Store
-	err     error  // of Configured
-	corrupt string // the ID that cannot be read
+	err     atomic.Pointer[error] // of Configured
+	corrupt string                // the ID that cannot be read
 }
 
 func (b *breakable) Configured(ctx context.Context, prefix string) ([]string, error) {
-	if b.err != nil {
-		return nil, b.err
+	if err := b.err.Load(); err != nil {
+		return nil, *err
 	}
 	return b.Store.Configured(ctx, prefix)
 }
