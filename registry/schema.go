@@ -148,7 +148,7 @@ func readSchema(raw json.RawMessage) (s *schemaState, said texts) {
 func (r *Registry) use(s *schemaState, id string) *schema.Schema {
 	s.once.Do(func() {
 		err := s.unusable()
-		used := &usedSchema{compiled: schema.Compile(s.raw), unusable: err != nil, fault: err}
+		used := &usedSchema{compiled: schema.Compile(s.raw, schema.Options{}), unusable: err != nil, fault: err}
 		if err == nil {
 			used.fault = used.compiled.Err()
 		}

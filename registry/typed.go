@@ -226,7 +226,7 @@ func SchemaFor[T any]() (_ json.RawMessage, err error) {
 		reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: expanded, RequiredFromJSONSchemaTags: true}
 		text, failure := json.Marshal(reflector.ReflectFromType(t))
 		if failure == nil {
-			failure = schema.Compile(text).Err()
+			failure = schema.Compile(text, schema.Options{}).Err()
 		}
 		if failure == nil {
 			return text, nil

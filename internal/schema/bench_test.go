@@ -54,14 +54,14 @@ func BenchmarkCompile(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
-		if s := schema.Compile(raw); s.Err() != nil {
+		if s := schema.Compile(raw, schema.Options{}); s.Err() != nil {
 			b.Fatal(s.Err())
 		}
 	}
 }
 
 func BenchmarkValidate(b *testing.B) {
-	s := schema.Compile([]byte(typical))
+	s := schema.Compile([]byte(typical), schema.Options{})
 	b.ReportAllocs()
 	b.SetBytes(int64(len(typicalConfig)))
 	for b.Loop() {
@@ -72,7 +72,7 @@ func BenchmarkValidate(b *testing.B) {
 }
 
 func BenchmarkSecrets(b *testing.B) {
-	s := schema.Compile([]byte(typical))
+	s := schema.Compile([]byte(typical), schema.Options{})
 	config, err := jsontext.Parse(typicalConfig)
 	if err != nil {
 		b.Fatal(err)
@@ -86,7 +86,7 @@ func BenchmarkSecrets(b *testing.B) {
 }
 
 func BenchmarkWithDefaults(b *testing.B) {
-	s := schema.Compile([]byte(typical))
+	s := schema.Compile([]byte(typical), schema.Options{})
 	config, err := jsontext.Parse(typicalConfig)
 	if err != nil {
 		b.Fatal(err)

@@ -98,7 +98,7 @@ func runDiffGroup(t *testing.T, draft string, g diffGroup) {
 	if err != nil {
 		t.Fatalf("the validator alone: %v", err)
 	}
-	s := schema.Compile([]byte(text))
+	s := schema.Compile([]byte(text), schema.Options{})
 	if s.Err() != nil {
 		t.Fatalf("Err() = %v", s.Err())
 	}
@@ -163,7 +163,7 @@ func compareRandom(t *testing.T, data []byte) (draft string, pairs, invalid int)
 	if err != nil {
 		return g.draft, 0, 0
 	}
-	s := schema.Compile(text)
+	s := schema.Compile(text, schema.Options{})
 	if s.Err() != nil {
 		if !strings.Contains(s.Err().Error(), "refers back to itself") {
 			t.Errorf("Err() = %v\n%s", s.Err(), text)

@@ -88,7 +88,7 @@ func TestDirty(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := schema.Compile([]byte(tt.schema))
+			s := schema.Compile([]byte(tt.schema), schema.Options{})
 			if !s.Usable() {
 				t.Fatalf("not usable: %v", s.Err())
 			}
@@ -110,7 +110,7 @@ func TestDirty(t *testing.T) {
 // TestUnusable has what is no schema at all.
 func TestUnusable(t *testing.T) {
 	for _, text := range []string{``, ` `, `null`, `true`, `false`, `[]`, `"string"`, `5`, `{`, `{"a":}`, "{\"\xff\":1}", `{}{}`} {
-		s := schema.Compile([]byte(text))
+		s := schema.Compile([]byte(text), schema.Options{})
 		if s.Usable() || s.Err() == nil {
 			t.Errorf("%q: Usable() = %v, Err() = %v", text, s.Usable(), s.Err())
 		}
@@ -121,14 +121,14 @@ func TestUnusable(t *testing.T) {
 			t.Errorf("%q knows secrets or places", text)
 		}
 	}
-	if s := schema.Compile([]byte(`{}`)); !s.Usable() || s.Err() != nil || s.Validate([]byte(`{"a":[1]}`)) != nil {
+	if s := schema.Compile([]byte(`{}`), schema.Options{}); !s.Usable() || s.Err() != nil || s.Validate([]byte(`{"a":[1]}`)) != nil {
 		t.Error("the empty schema does not allow everything")
 	}
 }
 
 // TestErrIsShort checks that Err names the first places only.
 func TestErrIsShort(t *testing.T) {
-	s := schema.Compile([]byte(`{"properties":{` + many(1000, func(i int) string { return fmt.Sprintf(`"p%d%s":{"type":"x"}`, i, strings.Repeat("y", 300)) }) + `}}`))
+	s := schema.Compile([]byte(`{"properties":{` + many(1000, func(i int) string { return fmt.Sprintf(`"p%d%s":{"type":"x"}`, i, strings.Repeat("y", 300)) }) + `}}`), schema.Options{})
 	if text := s.Err().Error(); len(text) > 2500 || !strings.HasSuffix(text, "; and 995 more") {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}

@@ -57,7 +57,7 @@ func FuzzSchema(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw, config []byte) {
 		start := time.Now()
-		s := schema.Compile(raw)
+		s := schema.Compile(raw, schema.Options{})
 		if !s.Usable() && s.Err() == nil {
 			t.Fatal("not usable and no word why")
 		}
@@ -124,7 +124,7 @@ func FuzzPattern(f *testing.F) {
 		doc := &jsontext.Value{Kind: jsontext.Object, Members: []jsontext.Member{{Name: "pattern", Value: &jsontext.Value{Kind: jsontext.String, Text: strings.ToValidUTF8(p, "")}}}}
 		prop := &jsontext.Value{Kind: jsontext.Object, Members: []jsontext.Member{{Name: "a", Value: doc}}}
 		root := &jsontext.Value{Kind: jsontext.Object, Members: []jsontext.Member{{Name: "properties", Value: prop}}}
-		compiled := schema.Compile(root.Append(nil))
+		compiled := schema.Compile(root.Append(nil), schema.Options{})
 		if !compiled.Usable() {
 			t.Fatal(compiled.Err())
 		}

@@ -88,7 +88,7 @@ func TestHostile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			start := time.Now()
-			s := schema.Compile([]byte(tt.schema))
+			s := schema.Compile([]byte(tt.schema), schema.Options{})
 			compiled := time.Since(start)
 			if s.Usable() != tt.usable {
 				t.Fatalf("Usable() = %v, Err %v", s.Usable(), s.Err())
@@ -126,13 +126,13 @@ func TestHostileWalks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := schema.Compile([]byte(`{"properties":{"key":{"writeOnly":true},"a":{"allOf":[{"$ref":"#"},{"$ref":"#"}]},"b":{"$ref":"#"}}}`))
+	s := schema.Compile([]byte(`{"properties":{"key":{"writeOnly":true},"a":{"allOf":[{"$ref":"#"},{"$ref":"#"}]},"b":{"$ref":"#"}}}`), schema.Options{})
 	if got, want := s.Secrets(deep), strings.Repeat("/a", 300)+"/key"; len(got) != 1 || got[0] != want {
 		t.Errorf("Secrets = %q", got)
 	}
 	s = schema.Compile([]byte(`{"patternProperties":{` + many(2500, func(i int) string {
 		return fmt.Sprintf(`"%d[a-z]*$":{"properties":{"k":{"$ref":"#/definitions/s"}}}`, i)
-	}) + `},"definitions":{"s":{"writeOnly":true}}}`))
+	}) + `},"definitions":{"s":{"writeOnly":true}}}`), schema.Options{})
 	names, err := jsontext.Parse([]byte("{" + many(1000, func(i int) string { return fmt.Sprintf(`"n%d":{"k":"%[1]d"}`, i+2000) }) + "}"))
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestHostileWalks(t *testing.T) {
 	wide := `{"definitions":{` + many(40, func(i int) string {
 		return fmt.Sprintf(`"d%d":{"properties":{"a":{"$ref":"#/definitions/d%d"},"b":{"$ref":"#/definitions/d%[2]d"}}}`, i, i+1)
 	}) + `,"d40":{"properties":{"x":{"default":1}}}},"$ref":"#/definitions/d0"}`
-	s = schema.Compile([]byte(wide))
+	s = schema.Compile([]byte(wide), schema.Options{})
 	if s.Err() != nil {
 		t.Fatal(s.Err())
 	}

@@ -7,6 +7,7 @@
 package schema
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -43,7 +44,7 @@ type Schema struct {
 
 // Compile reads the text of a JSON Schema, which must be a JSON object. It always returns a Schema: see Err and Usable.
 // Where an object has a name twice the last one counts.
-func Compile(raw []byte) *Schema {
+func Compile(raw json.RawMessage, _ Options) *Schema {
 	s := &Schema{}
 	if len(raw) > maxBytes {
 		s.err = fmt.Errorf("the schema has %d bytes, %d are allowed", len(raw), maxBytes)

@@ -75,7 +75,7 @@ func runSuiteFile(t *testing.T, file, uri string) (ran int) {
 			v.Members = append([]jsontext.Member{{Name: "$schema", Value: &jsontext.Value{Kind: jsontext.String, Text: uri}}},
 				v.Members...)
 		}
-		s := schema.Compile(v.Append(nil))
+		s := schema.Compile(v.Append(nil), schema.Options{})
 		for _, c := range g.Tests {
 			config, err := jsontext.Parse(c.Data)
 			if err != nil || config.Kind != jsontext.Object {

@@ -18,7 +18,7 @@ type check struct {
 func runChecks(t *testing.T, checks []check, wantErr func(*testing.T, error)) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
-			s := schema.Compile([]byte(c.schema))
+			s := schema.Compile([]byte(c.schema), schema.Options{})
 			if !s.Usable() {
 				t.Fatalf("not usable: %v", s.Err())
 			}
@@ -155,7 +155,7 @@ func TestProper(t *testing.T) {
 // TestPropertyNames checks the place of a bad name below siblings that come after it.
 func TestPropertyNames(t *testing.T) {
 	for _, draft := range []string{d6, d7, d2019, d2020} {
-		s := schema.Compile([]byte(`{` + draft + `"additionalProperties":{"propertyNames":{"pattern":"^[a-z]+$","maxLength":3}}}`))
+		s := schema.Compile([]byte(`{` + draft + `"additionalProperties":{"propertyNames":{"pattern":"^[a-z]+$","maxLength":3}}}`), schema.Options{})
 		if s.Err() != nil {
 			t.Fatal(s.Err())
 		}
@@ -168,7 +168,7 @@ func TestPropertyNames(t *testing.T) {
 			t.Error(m)
 		}
 	}
-	s := schema.Compile([]byte(`{"not":{"propertyNames":{"maxLength":1}},"properties":{"a":{"propertyNames":false}}}`))
+	s := schema.Compile([]byte(`{"not":{"propertyNames":{"maxLength":1}},"properties":{"a":{"propertyNames":false}}}`), schema.Options{})
 	if got := places(s.Validate([]byte(`{"a":{"b":1}}`))); got != " not, /a/b propertyNames" {
 		t.Error(got)
 	}
@@ -178,7 +178,7 @@ func TestPropertyNames(t *testing.T) {
 func TestMessages(t *testing.T) {
 	s := schema.Compile([]byte(`{"required":["key"],"additionalProperties":false,"properties":{"key":{},"a":{"type":["string","null"]},"b":{"enum":["x",1,null]},
 		"c":{"minimum":0.5},"d":{"minLength":1},"e":{"multipleOf":9007199254740993},"f":{"pattern":"^v[0-9]$"},"g":{"const":"only"},"h":{"anyOf":[{"type":"string"},{"type":"array"}]},
-		"i":{"type":"integer"},"j":{"exclusiveMaximum":1e30}}}`))
+		"i":{"type":"integer"},"j":{"exclusiveMaximum":1e30}}}`), schema.Options{})
 	got := s.Validate([]byte(`{"a":1,"b":2,"c":0,"d":"","e":1,"f":"x","g":1,"h":1,"i":1.5,"j":1e31,"z":1}`))
 	want := []string{
 		`the property "key" is missing`, `must be null or a string`, `must be one of "x", 1 or null`, `must be at least 0.5`, `must not be empty`,
@@ -198,7 +198,7 @@ func TestMessages(t *testing.T) {
 
 // TestStable checks that the same config has the same issues in the same order each time.
 func TestStable(t *testing.T) {
-	s := schema.Compile([]byte(`{"additionalProperties":{"anyOf":[{"type":"integer","minimum":5},{"type":"string","maxLength":1},{"type":"object","required":["x"]}]},"dependencies":{"a":["q"],"b":["r"],"c":["s"]}}`))
+	s := schema.Compile([]byte(`{"additionalProperties":{"anyOf":[{"type":"integer","minimum":5},{"type":"string","maxLength":1},{"type":"object","required":["x"]}]},"dependencies":{"a":["q"],"b":["r"],"c":["s"]}}`), schema.Options{})
 	config := []byte(`{"a":1,"b":"xx","c":{},"d":2,"e":3}`)
 	first := s.Validate(config)
 	if len(first) < 8 {
@@ -215,7 +215,7 @@ func TestStable(t *testing.T) {
 func TestNoValueInMessage(t *testing.T) {
 	const secret = "hunter2"
 	s := schema.Compile([]byte(`{"properties":{"a":{"type":"integer"},"b":{"enum":["x"]},"c":{"const":1},"d":{"pattern":"^x$"},"e":{"maxLength":1},"f":{"not":{"type":"string"}},
-		"g":{"anyOf":[{"const":"p"},{"pattern":"^q$"}]},"h":{"uniqueItems":true},"i":{"contains":{"const":1}},"j":{"items":{"type":"null"}},"k":false,"l":{"oneOf":[{"type":"string"},{"minLength":1}]}}}`))
+		"g":{"anyOf":[{"const":"p"},{"pattern":"^q$"}]},"h":{"uniqueItems":true},"i":{"contains":{"const":1}},"j":{"items":{"type":"null"}},"k":false,"l":{"oneOf":[{"type":"string"},{"minLength":1}]}}}`), schema.Options{})
 	var members []string
 	for _, name := range strings.Split("abcdefgkl", "") {
 		members = append(members, fmt.Sprintf(`%q:%q`, name, secret))

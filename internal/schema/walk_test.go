@@ -64,7 +64,7 @@ func TestSecrets(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := schema.Compile([]byte(tt.schema))
+			s := schema.Compile([]byte(tt.schema), schema.Options{})
 			config := parse(t, tt.config)
 			got := s.Secrets(config)
 			if strings.Join(got, " ") != tt.want {
@@ -80,7 +80,7 @@ func TestSecrets(t *testing.T) {
 			}
 		})
 	}
-	if schema.Compile([]byte(typical)).HasSecrets() != true || schema.Compile([]byte(`{"properties":{"a":{"default":{"writeOnly":true}}},"definitions":{"x":{"writeOnly":true}}}`)).HasSecrets() {
+	if schema.Compile([]byte(typical), schema.Options{}).HasSecrets() != true || schema.Compile([]byte(`{"properties":{"a":{"default":{"writeOnly":true}}},"definitions":{"x":{"writeOnly":true}}}`), schema.Options{}).HasSecrets() {
 		t.Error("HasSecrets is wrong")
 	}
 }
@@ -123,7 +123,7 @@ func TestWithDefaults(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := schema.Compile([]byte(tt.schema))
+			s := schema.Compile([]byte(tt.schema), schema.Options{})
 			if !s.Usable() {
 				t.Fatal(s.Err())
 			}
@@ -146,7 +146,7 @@ func TestWithDefaults(t *testing.T) {
 			}
 		})
 	}
-	unusable := schema.Compile([]byte(nested(200, `{"allOf":[`, `{"properties":{"k":{"default":1}}}`, `]}`)))
+	unusable := schema.Compile([]byte(nested(200, `{"allOf":[`, `{"properties":{"k":{"default":1}}}`, `]}`)), schema.Options{})
 	if got := string(unusable.WithDefaults(parse(t, `{"a":1}`)).Append(nil)); got != `{"a":1}` {
 		t.Error(got)
 	}
@@ -156,7 +156,7 @@ func TestDeclares(t *testing.T) {
 	s := schema.Compile([]byte(`{"properties":{"a":{"properties":{"b":{}}},"list":{"items":{"properties":{"x":{}}}},"tuple":{"items":[{},{"properties":{"y":{}}}]},"r":{"$ref":"#/definitions/r"},
 		"open":{"additionalProperties":true},"shut":{"additionalProperties":false},"map":{"additionalProperties":{"properties":{"m":{}}}},"never":false,"a.b":{},"p/q":{}},
 		"patternProperties":{"^x-":{}},"allOf":[{"properties":{"all":{}}}],"anyOf":[{"properties":{"any":{}}}],"oneOf":[{"properties":{"one":{}}}],"if":{"properties":{"if":{}}},"then":{"properties":{"then":{}}},"else":{"properties":{"else":{}}},
-		"dependencies":{"a":{"properties":{"dep":{}}}},"required":["req"],"definitions":{"r":{"properties":{"deep":{"$ref":"#"}}}}}`))
+		"dependencies":{"a":{"properties":{"dep":{}}}},"required":["req"],"definitions":{"r":{"properties":{"deep":{"$ref":"#"}}}}}`), schema.Options{})
 	if s.Err() != nil {
 		t.Fatal(s.Err())
 	}
@@ -176,7 +176,7 @@ func TestDeclares(t *testing.T) {
 
 // TestConcurrent uses one Schema from many goroutines, for the race detector.
 func TestConcurrent(t *testing.T) {
-	s := schema.Compile([]byte(typical))
+	s := schema.Compile([]byte(typical), schema.Options{})
 	config := parse(t, string(typicalConfig))
 	want := s.Validate([]byte(`{"model":"huge"}`))
 	done := make(chan bool)

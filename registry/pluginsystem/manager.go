@@ -66,7 +66,7 @@ func NewManager[P any](defs ...Definition[P]) *Manager[P] {
 			panic(fmt.Sprintf("pluginsystem: NewManager: definition %d: the name %q is defined twice", i+1, def.Name))
 		}
 		pl := &plugin[P]{Definition: def, turn: make(chan struct{}, 1)}
-		pl.compiled = sync.OnceValue(func() *schema.Schema { return schema.Compile(def.Schema) })
+		pl.compiled = sync.OnceValue(func() *schema.Schema { return schema.Compile(def.Schema, schema.Options{}) })
 		m.plugins = append(m.plugins, pl)
 		m.byName[def.Name] = pl
 	}
