@@ -128,7 +128,7 @@ func TestUnusable(t *testing.T) {
 
 // TestErrIsShort checks that Err names the first places only.
 func TestErrIsShort(t *testing.T) {
-	s := schema.Compile([]byte(`{"properties":{` + many(1000, func(i int) string { return fmt.Sprintf(`"p%d%s":{"type":"x"}`, i, strings.Repeat("y", 300)) }) + `}}`), schema.Options{})
+	s := schema.Compile([]byte(`{"properties":{`+many(1000, func(i int) string { return fmt.Sprintf(`"p%d%s":{"type":"x"}`, i, strings.Repeat("y", 300)) })+`}}`), schema.Options{})
 	if text := s.Err().Error(); len(text) > 2500 || !strings.HasSuffix(text, "; and 995 more") {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}

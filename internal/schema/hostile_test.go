@@ -130,9 +130,9 @@ func TestHostileWalks(t *testing.T) {
 	if got, want := s.Secrets(deep), strings.Repeat("/a", 300)+"/key"; len(got) != 1 || got[0] != want {
 		t.Errorf("Secrets = %q", got)
 	}
-	s = schema.Compile([]byte(`{"patternProperties":{` + many(2500, func(i int) string {
+	s = schema.Compile([]byte(`{"patternProperties":{`+many(2500, func(i int) string {
 		return fmt.Sprintf(`"%d[a-z]*$":{"properties":{"k":{"$ref":"#/definitions/s"}}}`, i)
-	}) + `},"definitions":{"s":{"writeOnly":true}}}`), schema.Options{})
+	})+`},"definitions":{"s":{"writeOnly":true}}}`), schema.Options{})
 	names, err := jsontext.Parse([]byte("{" + many(1000, func(i int) string { return fmt.Sprintf(`"n%d":{"k":"%[1]d"}`, i+2000) }) + "}"))
 	if err != nil {
 		t.Fatal(err)

@@ -155,7 +155,7 @@ func TestProper(t *testing.T) {
 // TestPropertyNames checks the place of a bad name below siblings that come after it.
 func TestPropertyNames(t *testing.T) {
 	for _, draft := range []string{d6, d7, d2019, d2020} {
-		s := schema.Compile([]byte(`{` + draft + `"additionalProperties":{"propertyNames":{"pattern":"^[a-z]+$","maxLength":3}}}`), schema.Options{})
+		s := schema.Compile([]byte(`{`+draft+`"additionalProperties":{"propertyNames":{"pattern":"^[a-z]+$","maxLength":3}}}`), schema.Options{})
 		if s.Err() != nil {
 			t.Fatal(s.Err())
 		}
