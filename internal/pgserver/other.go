@@ -1,0 +1,12 @@
+//go:build !unix
+
+package pgserver
+
+import (
+	"os/exec"
+	"testing"
+)
+
+func giveAway(testing.TB, string) {}
+func asOther(*exec.Cmd)           {}
+func killGroup(cmd *exec.Cmd)     { _ = cmd.Process.Kill() }
