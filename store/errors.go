@@ -24,6 +24,8 @@ var (
 	ErrInvalidID = errors.New("invalid plugin ID")
 	// ErrInvalidConfig: the config is no JSON object that can be kept.
 	ErrInvalidConfig = errors.New("invalid config")
+	// ErrInvalidNote: the title of a note is too long, not UTF-8, or contains NUL.
+	ErrInvalidNote = errors.New("invalid note")
 	// ErrTooNew: a newer version of this library wrote the data. Use that version.
 	ErrTooNew = errors.New("the data was written by a newer version of pluginregistry")
 	// ErrUncertain: it is not known whether the write was done, because the answer was lost on the way. Load the config to find out.
@@ -103,6 +105,23 @@ func CheckID(id string) error {
 		return fmt.Errorf("%w: it is not valid UTF-8", ErrInvalidID)
 	case strings.IndexByte(id, 0) >= 0:
 		return fmt.Errorf("%w: it contains a NUL character", ErrInvalidID)
+	}
+	return nil
+}
+
+// MaxTitle is the length of the longest title of a note, in bytes.
+const MaxTitle = 512
+
+// CheckNote returns nil if note can be kept: its title has at most MaxTitle bytes of UTF-8 without NUL. Else the error is ErrInvalidNote
+// with the reason. An Annotator checks each note that it is given.
+func CheckNote(note Note) error {
+	switch {
+	case len(note.Title) > MaxTitle:
+		return fmt.Errorf("%w: the title has %d bytes, %d are allowed", ErrInvalidNote, len(note.Title), MaxTitle)
+	case !utf8.ValidString(note.Title):
+		return fmt.Errorf("%w: the title is not valid UTF-8", ErrInvalidNote)
+	case strings.IndexByte(note.Title, 0) >= 0:
+		return fmt.Errorf("%w: the title contains a NUL character", ErrInvalidNote)
 	}
 	return nil
 }

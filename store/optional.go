@@ -77,14 +77,17 @@ func History(ctx context.Context, s Store, id string, limit int) ([]Version, err
 }
 
 // Copy saves every config that src has into dst, over what dst may have under the same ID, and returns how many dst then has from
-// src. It stops at the first error, which tells how far it came; run again it goes through all of them once more and finishes,
-// as saving what is there already writes nothing. Configs that only dst has stay.
+// src. A config that cannot be read or saved does not keep the others from being copied. The errors come joined, each a *Error with
+// its ID. Copy stops early only if the context is done or a store is closed. Run again it finishes, as saving what is stored already
+// writes nothing. Configs that only dst has stay. Notes and history are not copied.
 func Copy(ctx context.Context, dst, src Store) (int, error) {
 	ids, err := src.Configured(ctx, "")
 	if err != nil {
 		return 0, fmt.Errorf("copy: listing the configs of the source: %w", err)
 	}
-	for n, id := range ids {
+	copied := 0
+	var failures []error
+	for _, id := range ids {
 		rec, err := src.Get(ctx, id)
 		if errors.Is(err, ErrNotFound) { // deleted since the list was made
 			continue
@@ -92,11 +95,20 @@ func Copy(ctx context.Context, dst, src Store) (int, error) {
 		if err == nil {
 			_, err = dst.Put(ctx, id, rec.Config, Any)
 		}
-		if err != nil {
-			return n, fmt.Errorf("copy: stopped at config %d of %d, those before it are copied; mend the cause and copy again: %w", n+1, len(ids), err)
+		switch {
+		case err == nil:
+			copied++
+		case ctx.Err() != nil || errors.Is(err, ErrClosed):
+			failures = append(failures, err)
+			return copied, fmt.Errorf("copy: stopped when %d of %d configs were copied; copy again: %w", copied, len(ids), errors.Join(failures...))
+		default:
+			failures = append(failures, err)
 		}
 	}
-	return len(ids), nil
+	if failures != nil {
+		return copied, fmt.Errorf("copy: %d of %d configs are not copied; mend the causes and copy again: %w", len(failures), len(ids), errors.Join(failures...))
+	}
+	return copied, nil
 }
 
 // Watch yields the changes of s: by its own Watch if it is a Watcher, else by calling Configured and Get for all its configs every

@@ -185,6 +185,7 @@ type Annotator interface {
 	Notes(ctx context.Context, prefix string) (map[string]Note, error)
 
 	// SetNote saves the note of id if match agrees with its revision, else it returns ErrConflict. It returns the new revision.
+	// A note that CheckNote refuses is ErrInvalidNote.
 	// Watchers are told, of an ID without a config, too. Saving the note that is stored already writes nothing.
 	SetNote(ctx context.Context, id string, note Note, match Revision) (Revision, error)
 }

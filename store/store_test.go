@@ -151,7 +151,9 @@ func TestPolledWatch(t *testing.T) {
 type breakable struct {
 	store.Store
 	err     atomic.Pointer[error] // of Configured
-	corrupt string                // the ID that cannot be read
+	corrupt map[string]error      // of Get, by ID
+	refused map[string]error      // of Put, by ID
+	onPut   func(id string)
 }
 
 func (b *breakable) Configured(ctx context.Context, prefix string) ([]string, error) {
@@ -162,36 +164,84 @@ func (b *breakable) Configured(ctx context.Context, prefix string) ([]string, er
 }
 
 func (b *breakable) Get(ctx context.Context, id string) (store.Record, error) {
-	if id == b.corrupt {
-		return store.Record{}, &store.Error{Op: "get", ID: id, Err: store.ErrCorrupt}
+	if err := b.corrupt[id]; err != nil {
+		return store.Record{}, &store.Error{Op: "get", ID: id, Err: err}
 	}
 	return b.Store.Get(ctx, id)
 }
 
-// TestCopyStops: a copy that fails tells how far it came, and finishes when it is run again.
-func TestCopyStops(t *testing.T) {
-	src := &breakable{Store: memory.New(), corrupt: "id_3"}
-	dst := memory.New()
-	for n := range 6 {
+func (b *breakable) Put(ctx context.Context, id string, config json.RawMessage, match store.Revision) (store.Record, error) {
+	if b.onPut != nil {
+		b.onPut(id)
+	}
+	if err := b.refused[id]; err != nil {
+		return store.Record{}, &store.Error{Op: "put", ID: id, Err: err}
+	}
+	return b.Store.Put(ctx, id, config, match)
+}
+
+// TestCopyGoesOn: what cannot be read or saved keeps nothing else from being copied, and each is named.
+func TestCopyGoesOn(t *testing.T) {
+	src := &breakable{Store: memory.New(), corrupt: map[string]error{"id_3": store.ErrCorrupt, "id_5": errors.New("I/O error")}}
+	dst := &breakable{Store: memory.New(), refused: map[string]error{"id_0": errors.New("disk full")}}
+	for n := range 8 {
 		if _, err := src.Put(t.Context(), fmt.Sprint("id_", n), json.RawMessage(`{"n":1}`), store.Any); err != nil {
 			t.Fatal(err)
 		}
 	}
 	n, err := store.Copy(t.Context(), dst, src)
-	if n != 3 || !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), `config 4 of 6`) || !strings.Contains(err.Error(), `"id_3"`) {
+	if n != 5 || !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Copy: %d, %v", n, err)
 	}
-	if ids, _ := dst.Configured(t.Context(), ""); len(ids) != 3 {
+	for _, says := range []string{"3 of 8", `"id_0"`, "disk full", `"id_3"`, `"id_5"`, "I/O error"} {
+		if !strings.Contains(fmt.Sprint(err), says) {
+			t.Errorf("the error does not say %s: %v", says, err)
+		}
+	}
+	if ids, _ := dst.Configured(t.Context(), ""); strings.Join(ids, " ") != "id_1 id_2 id_4 id_6 id_7" {
 		t.Errorf("%q are copied", ids)
 	}
-	src.corrupt = ""
-	if n, err := store.Copy(t.Context(), dst, src); n != 6 || err != nil {
+	src.corrupt, dst.refused = nil, nil
+	if n, err := store.Copy(t.Context(), dst, src); n != 8 || err != nil {
 		t.Errorf("Copy again: %d, %v", n, err)
 	}
+}
+
+// TestCopyStops: a copy ends when its context does or a store is closed, says how far it came and what failed before.
+func TestCopyStops(t *testing.T) {
+	src := &breakable{Store: memory.New(), corrupt: map[string]error{"id_1": store.ErrCorrupt, "id_3": store.ErrClosed}}
+	for n := range 6 {
+		if _, err := src.Put(t.Context(), fmt.Sprint("id_", n), json.RawMessage(`{}`), store.Any); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := store.Copy(t.Context(), memory.New(), src)
+	if n != 2 || !errors.Is(err, store.ErrClosed) || !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "2 of 6") || strings.Contains(err.Error(), "id_4") {
+		t.Errorf("Copy from a store that is closed in the middle: %d, %v", n, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	src.corrupt = nil
+	dst := &breakable{Store: memory.New(), onPut: func(id string) {
+		if id == "id_2" {
+			cancel()
+		}
+	}}
+	if n, err := store.Copy(ctx, dst, src); n != 2 || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "2 of 6") {
+		t.Errorf("Copy under a context that ends in the middle: %d, %v", n, err)
+	}
 	if n, err := store.Copy(ctx, dst, src); n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("Copy under a done context: %d, %v", n, err)
+	}
+}
+
+func TestCheckNote(t *testing.T) {
+	for title, ok := range map[string]bool{
+		"": true, "Work account": true, strings.Repeat("é", store.MaxTitle/2): true,
+		strings.Repeat("é", store.MaxTitle/2) + "x": false, "a\x00b": false, "a\xffb": false,
+	} {
+		if err := store.CheckNote(store.Note{Title: title}); (err == nil) != ok || !ok && !errors.Is(err, store.ErrInvalidNote) {
+			t.Errorf("CheckNote of %.20q: %v", title, err)
+		}
 	}
 }
 

@@ -22,12 +22,20 @@ import (
 // keptVersions is how many states of a config History knows, the current one included.
 const keptVersions = 50
 
-// Store is a store in memory. Its methods may be called by any number of goroutines at once. The zero Store is empty and ready.
+// Store is a store in memory. Its methods may be called by any number of goroutines at once. The zero Store is empty and ready; a nil
+// *Store panics.
 type Store struct {
 	mu      sync.Mutex
-	configs map[string][]store.Version // newest last; a deleted config ends with its deletion
-	count   int                        // of writes; the revisions come from it
-	changed chan struct{}              // closed at the next write
+	entries map[string]*entry
+	count   int           // of writes; the revisions come from it
+	changed chan struct{} // closed at the next write
+}
+
+// entry is what is stored for one ID.
+type entry struct {
+	versions []store.Version // newest last; a deleted config ends with its deletion
+	note     store.Note
+	written  int // the count at the last write
 }
 
 // New returns an empty store.
@@ -38,8 +46,7 @@ func (s *Store) Get(ctx context.Context, id string) (store.Record, error) {
 	if err := begin(ctx, id); err != nil {
 		return store.Record{}, &store.Error{Op: "get", ID: id, Err: err}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	v, ok := s.current(id)
 	if !ok {
 		return store.Record{}, &store.Error{Op: "get", ID: id, Err: store.ErrNotFound}
@@ -69,8 +76,7 @@ func (s *Store) put(ctx context.Context, op string, puts []store.Put) ([]store.R
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	for _, p := range puts {
 		v, _ := s.current(p.ID)
 		if err := store.Match(p.Match, v.Revision); err != nil {
@@ -93,8 +99,7 @@ func (s *Store) Delete(ctx context.Context, id string, match store.Revision) err
 	if err := begin(ctx, id); err != nil {
 		return &store.Error{Op: "delete", ID: id, Err: err}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	v, ok := s.current(id)
 	if err := store.Match(match, v.Revision); err != nil {
 		return &store.Error{Op: "delete", ID: id, Err: err}
@@ -110,10 +115,9 @@ func (s *Store) Configured(ctx context.Context, prefix string) ([]string, error)
 	if err := ctx.Err(); err != nil {
 		return nil, &store.Error{Op: "configured", Err: err}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	var ids []string
-	for id := range s.configs {
+	for id := range s.entries {
 		if _, ok := s.current(id); ok && strings.HasPrefix(id, prefix) {
 			ids = append(ids, id)
 		}
@@ -127,10 +131,9 @@ func (s *Store) History(ctx context.Context, id string, limit int) ([]store.Vers
 	if err := begin(ctx, id); err != nil {
 		return nil, &store.Error{Op: "history", ID: id, Err: err}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	var versions []store.Version
-	for _, v := range slices.Backward(s.configs[id]) {
+	for _, v := range slices.Backward(s.entry(id).versions) {
 		if limit > 0 && len(versions) == limit {
 			break
 		}
@@ -145,9 +148,8 @@ func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(stor
 	if err := begin(ctx, id); err != nil {
 		return &store.Error{Op: "rewrite history", ID: id, Err: err}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	versions := s.configs[id]
+	defer s.lock()()
+	versions := s.entry(id).versions
 	var failures []error
 	for i := range max(0, len(versions)-1) {
 		if !versions[i].Configured {
@@ -176,19 +178,80 @@ func (s *Store) Kept(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &store.Error{Op: "kept", Err: err}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.configs)), nil
+	defer s.lock()()
+	var ids []string
+	for id, e := range s.entries {
+		if len(e.versions) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
 }
 
 // Scrub does nothing: what is overwritten is gone.
-func (s *Store) Scrub(ctx context.Context) error { return ctx.Err() }
+func (s *Store) Scrub(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return &store.Error{Op: "scrub", Err: err}
+	}
+	return nil
+}
+
+// Note returns the note of id, or the zero Note.
+func (s *Store) Note(ctx context.Context, id string) (store.Note, error) {
+	if err := begin(ctx, id); err != nil {
+		return store.Note{}, &store.Error{Op: "note", ID: id, Err: err}
+	}
+	defer s.lock()()
+	return s.entry(id).note, nil
+}
+
+// Notes returns the notes that differ from the zero Note, of the IDs that begin with prefix.
+func (s *Store) Notes(ctx context.Context, prefix string) (map[string]store.Note, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &store.Error{Op: "notes", Err: err}
+	}
+	defer s.lock()()
+	notes := map[string]store.Note{}
+	for id, e := range s.entries {
+		if e.note != (store.Note{}) && strings.HasPrefix(id, prefix) {
+			notes[id] = e.note
+		}
+	}
+	return notes, nil
+}
+
+// SetNote saves the note of id; see store.Annotator.
+func (s *Store) SetNote(ctx context.Context, id string, note store.Note, match store.Revision) (store.Revision, error) {
+	err := begin(ctx, id)
+	if err == nil {
+		err = store.CheckNote(note)
+	}
+	if err != nil {
+		return "", &store.Error{Op: "set note", ID: id, Err: err}
+	}
+	defer s.lock()()
+	v, configured := s.current(id)
+	if err := store.Match(match, v.Revision); err != nil {
+		return "", &store.Error{Op: "set note", ID: id, Err: err}
+	}
+	if s.entry(id).note == note {
+		return v.Revision, nil
+	}
+	if configured {
+		v = s.append(ctx, id, v.Config)
+	} else {
+		s.write(id)
+	}
+	s.entries[id].note = note
+	return v.Revision, nil
+}
 
 // Watch yields the changes made after the call; see store.Watcher.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
-	s.mu.Lock()
+	unlock := s.lock()
 	seen := s.count
-	s.mu.Unlock()
+	unlock()
 	return func(yield func(store.Change, error) bool) {
 		for {
 			changes, now, next := s.since(seen)
@@ -211,13 +274,12 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 // since returns what has changed after the write that was numbered seen, in order, the number of the last write, and what will be
 // closed at the next one.
 func (s *Store) since(seen int) ([]store.Change, int, <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	changes := map[int]store.Change{}
-	for id, versions := range s.configs {
-		last := versions[len(versions)-1]
-		if n := number(last.Revision); n > seen {
-			changes[n] = store.Change{ID: id, Revision: last.Revision, Configured: last.Configured}
+	for id, e := range s.entries {
+		if e.written > seen {
+			v, configured := s.current(id)
+			changes[e.written] = store.Change{ID: id, Revision: v.Revision, Configured: configured}
 		}
 	}
 	var ordered []store.Change
@@ -230,14 +292,17 @@ func (s *Store) since(seen int) ([]store.Change, int, <-chan struct{}) {
 	return ordered, s.count, s.changed
 }
 
-func number(rev store.Revision) int {
-	n, _ := strconv.Atoi(string(rev))
-	return n
+// entry returns what is stored for id, to be read only.
+func (s *Store) entry(id string) entry {
+	if e := s.entries[id]; e != nil {
+		return *e
+	}
+	return entry{}
 }
 
 // current returns the config that id has now.
 func (s *Store) current(id string) (store.Version, bool) {
-	versions := s.configs[id]
+	versions := s.entry(id).versions
 	if len(versions) == 0 || !versions[len(versions)-1].Configured {
 		return store.Version{}, false
 	}
@@ -246,22 +311,45 @@ func (s *Store) current(id string) (store.Version, bool) {
 
 // append adds a state; a nil config is a deletion.
 func (s *Store) append(ctx context.Context, id string, config json.RawMessage) store.Version {
+	e := s.write(id)
+	v := store.Version{
+		Record:     store.Record{ID: id, Config: config, Revision: store.Revision(strconv.Itoa(s.count)), UpdatedAt: time.Now().UTC()},
+		Configured: config != nil,
+		Author:     store.Author(ctx),
+	}
+	e.versions = append(e.versions, v)
+	if len(e.versions) > keptVersions {
+		e.versions = slices.Delete(e.versions, 0, 1)
+	}
+	return v
+}
+
+// write counts a write of id and wakes the watchers.
+func (s *Store) write(id string) *entry {
+	if s.entries == nil {
+		s.entries = map[string]*entry{}
+	}
+	e := s.entries[id]
+	if e == nil {
+		e = &entry{}
+		s.entries[id] = e
+	}
 	s.count++
-	v := store.Version{Record: store.Record{ID: id, Config: config, UpdatedAt: time.Now().UTC()}, Configured: config != nil, Author: store.Author(ctx)}
-	v.Revision = store.Revision(strconv.Itoa(s.count))
-	if s.configs == nil {
-		s.configs = map[string][]store.Version{}
-	}
-	versions := append(s.configs[id], v)
-	if len(versions) > keptVersions {
-		versions = slices.Delete(versions, 0, 1)
-	}
-	s.configs[id] = versions
+	e.written = s.count
 	if s.changed != nil {
 		close(s.changed)
 		s.changed = nil
 	}
-	return v
+	return e
+}
+
+// lock locks the store and returns what unlocks it.
+func (s *Store) lock() (unlock func()) {
+	if s == nil {
+		panic("memory: the *Store is nil; New makes one")
+	}
+	s.mu.Lock()
+	return s.mu.Unlock
 }
 
 func begin(ctx context.Context, id string) error {
@@ -283,4 +371,5 @@ var (
 	_ store.Historian = (*Store)(nil)
 	_ store.Watcher   = (*Store)(nil)
 	_ store.Resealer  = (*Store)(nil)
+	_ store.Annotator = (*Store)(nil)
 )

@@ -46,13 +46,20 @@ func RunProcesses(t *testing.T, open func(ctx context.Context, dir string) (stor
 		}
 		os.Exit(0)
 	}
-	t.Run("opening at once", func(t *testing.T) { testOpenAtOnce(t, open) })
-	t.Run("counting together", func(t *testing.T) { testCountTogether(t, open) })
-	t.Run("saving and loading together", func(t *testing.T) { testWorkTogether(t, open) })
-	t.Run("killed while saving", func(t *testing.T) { testKilled(t, open) })
+	runAll(t, processCases, func(*testing.T) opener { return open })
 }
 
-func playRole(role string, open func(ctx context.Context, dir string) (store.Store, error)) error {
+// opener opens the store that is kept in a directory.
+type opener = func(ctx context.Context, dir string) (store.Store, error)
+
+var processCases = []testCase[opener]{
+	{"opening at once", "Several processes may open a new place at once.", testOpenAtOnce},
+	{"counting together", "Deciding on match and writing are one step for all processes.", testCountTogether},
+	{"saving and loading together", "Each process reads what it wrote, while others write.", testWorkTogether},
+	{"killed while saving", "What was acknowledged outlasts the process, and nothing is torn.", testKilled},
+}
+
+func playRole(role string, open opener) error {
 	ctx := context.Background()
 	if role == "open" {
 		io.ReadAll(os.Stdin) // until all are there
@@ -126,7 +133,7 @@ func together(t *testing.T, role, dir string, children, rounds int) {
 	wg.Wait()
 }
 
-func reopen(t *testing.T, open func(ctx context.Context, dir string) (store.Store, error), dir string) store.Store {
+func reopen(t *testing.T, open opener, dir string) store.Store {
 	t.Helper()
 	s, err := open(t.Context(), dir)
 	if err != nil {
@@ -138,7 +145,7 @@ func reopen(t *testing.T, open func(ctx context.Context, dir string) (store.Stor
 	return s
 }
 
-func testOpenAtOnce(t *testing.T, open func(ctx context.Context, dir string) (store.Store, error)) {
+func testOpenAtOnce(t *testing.T, open opener) {
 	for range shortOr(3, 30) {
 		dir := t.TempDir()
 		together(t, "open", dir, 8, 0)
@@ -149,7 +156,7 @@ func testOpenAtOnce(t *testing.T, open func(ctx context.Context, dir string) (st
 	}
 }
 
-func testCountTogether(t *testing.T, open func(ctx context.Context, dir string) (store.Store, error)) {
+func testCountTogether(t *testing.T, open opener) {
 	const processes = 8
 	rounds := shortOr(25, 200)
 	dir := t.TempDir()
@@ -159,7 +166,7 @@ func testCountTogether(t *testing.T, open func(ctx context.Context, dir string) 
 	wantConfig(t, s, "counter", fmt.Sprintf(`{"n":%d}`, processes*rounds))
 }
 
-func testWorkTogether(t *testing.T, open func(ctx context.Context, dir string) (store.Store, error)) {
+func testWorkTogether(t *testing.T, open opener) {
 	const processes = 4
 	rounds := shortOr(100, 1250)
 	dir := t.TempDir()
@@ -245,7 +252,7 @@ func saveForEver(ctx context.Context, s store.Store) error {
 	}
 }
 
-func testKilled(t *testing.T, open func(ctx context.Context, dir string) (store.Store, error)) {
+func testKilled(t *testing.T, open opener) {
 	dir := t.TempDir()
 	for round := range shortOr(10, 200) {
 		cmd, said := child(t, "save", dir, 0, 0)

@@ -16,9 +16,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,14 +28,33 @@ import (
 	"github.com/pluginregistry/pluginregistry/store/memory"
 )
 
-// Run runs every check against stores that open makes: an empty one each time, which open closes with t.Cleanup if it needs closing.
-// What a store can do beyond store.Store is found by type assertion and checked where it is there.
+// Run runs every check that one store alone can pass, against stores that open makes: an empty one each time, which open closes with
+// t.Cleanup if it needs closing. What a store can do beyond store.Store is found by type assertion and checked if it is there.
+//
+// A store that several handles or processes can share should pass RunShared and RunProcesses too, and one whose data can be damaged
+// from outside RunDamaged.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
+	runAll(t, cases, open)
+}
+
+// testCase checks one promise of a store, or of what else open makes.
+type testCase[T any] struct {
+	name    string
+	promise string
+	run     func(t *testing.T, opened T)
+}
+
+func runAll[T any](t *testing.T, cases []testCase[T], open func(t *testing.T) T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Cleanup(func() {
 				if t.Failed() {
 					t.Log("the promise: " + c.promise)
+					for bullet, names := range bullets {
+						if slices.Contains(names, c.name) {
+							t.Log("in the doc of store.Store: " + bullet)
+						}
+					}
 				}
 			})
 			c.run(t, open(t))
@@ -41,13 +62,31 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	}
 }
 
-type testCase struct {
-	name    string
-	promise string
-	run     func(t *testing.T, s store.Store)
+// bullets are the promises in the doc of store.Store, each with the checks that hold a store to it.
+var bullets = map[string][]string{
+	"An ID is any text that CheckID accepts; any other is ErrInvalidID. A store may refuse more, as a file name is short.": {
+		"hostile ids", "invalid ids"},
+	"A config is what Canonical makes of it; what Canonical refuses is ErrInvalidConfig and changes nothing.": {
+		"as saved", "refused configs", "large configs"},
+	"Deciding on match, as Match does, and writing are one step, for all goroutines and processes that share the store.": {
+		"match", "compare and swap", "create once", "compare and swap, shared", "create once, shared", "counting together"},
+	"A write that returns nil is durable. A write that returns ErrUncertain or the context's error may have been done. A write that returns any other error has changed nothing.": {
+		"killed while saving", "contexts that end in mid-write", "refused configs", "batch all or none"},
+	"A revision never comes twice for one ID with another config.": {
+		"revisions", "at random"},
+	"Config bytes are copied on the way in and on the way out.": {
+		"own bytes"},
+	"What cannot be read is ErrCorrupt and stays as it is; it concerns its own ID only. Writing over it keeps the old bytes aside.": {
+		"damaged", "damaged and saved over", "damaged and deleted", "damaged in a batch"},
+	"Errors are *Error and show no part of any config.": {
+		"get nothing", "silent errors"},
+	"A context that is done before the call has begun its write stops it, and the error is the context's.": {
+		"done contexts"},
+	"All methods may be called by any number of goroutines at once.": {
+		"concurrent use", "cancelled among many", "one bad among many"},
 }
 
-var cases = []testCase{
+var cases = []testCase[store.Store]{
 	{"get nothing", "Get of an ID that has no config is ErrNotFound in a *store.Error that names the operation and the ID.", testGetNothing},
 	{"put and get", "What was put is what Get returns, with the revision and time that Put returned.", testPutGet},
 	{"put replaces", "Put replaces the whole config and gives it another revision.", testReplace},
@@ -60,6 +99,7 @@ var cases = []testCase{
 	{"unchanged", "Saving exactly what is stored writes nothing and keeps revision and time.", testUnchanged},
 	{"revisions", "A revision never comes twice for one ID with another config, not after deleting either.", testRevisions},
 	{"configured", "Configured lists the IDs that have a config, sorted by code point.", testConfigured},
+	{"configured by prefix", "Configured lists the IDs that begin with prefix, byte for byte; an empty prefix means all.", testConfiguredPrefix},
 	{"own bytes", "Config bytes are copied on the way in and on the way out.", testOwnBytes},
 	{"hostile ids", "Any text of 1 to 512 bytes of UTF-8 without NUL is an ID of its own, or ErrInvalidID; 200 harmless bytes are never refused.", testHostileIDs},
 	{"invalid ids", "An empty, over-long, non-UTF-8 or NUL-bearing ID is ErrInvalidID in every method.", testInvalidIDs},
@@ -69,11 +109,26 @@ var cases = []testCase{
 	{"create once", "Of many goroutines that create the same config with match Absent exactly one succeeds.", testCreateOnce},
 	{"concurrent use", "Reads, writes and deletions of many goroutines do not disturb each other, and saves of different IDs all succeed.", testConcurrentUse},
 	{"cancelled among many", "A caller whose context ends gets that error or its result; the others get their results.", testCancelledAmongMany},
+	{"contexts that end in mid-write", "A write whose context ends meanwhile returns nil only if it is done, else the context's error or ErrUncertain, and then it is done whole or not at all.", testEndsInMidWrite},
 	{"one bad among many", "One caller's conflict or bad config fails that caller alone.", testOneBadAmongMany},
 	{"batch", "PutAll does all the puts and returns their records in order.", testBatch},
 	{"batch all or none", "If one put of a batch cannot be done none is: conflict, bad config, bad ID, or an ID twice.", testBatchAllOrNone},
 	{"history", "History lists the states of one ID newest first, the current one and deletions included.", testHistory},
 	{"rewrite history", "RewriteHistory replaces earlier configs under their revisions, leaves the current one, and is no change.", testRewriteHistory},
+	{"rewriting keeps authors", "RewriteHistory keeps the author of every version, whoever calls it.", testRewriteKeepsAuthors},
+	{"author", "Version.Author is what store.WithAuthor said for the write that made the version, deletions and batches included.", testAuthor},
+	{"authors at once", "Of many writers at once each has its own author in its versions.", testAuthorsAtOnce},
+	{"kept", "Kept lists the IDs that have a history, those of deleted configs among them.", testKept},
+	{"scrub", "Scrub changes no config, no revision and no history, and makes no event.", testScrub},
+	{"note", "A note is kept beside a config and without one, stays when the config is deleted, and goes when it is set to the zero Note.", testNote},
+	{"note revisions", "A revision names config and note together: SetNote makes a new one, with the same config, and saves over the old one conflict.", testNoteRevisions},
+	{"note match", "SetNote happens only if its match agrees with the revision; without a config that is Absent.", testNoteMatch},
+	{"note unchanged", "Saving the note that is stored writes nothing and makes no event.", testNoteUnchanged},
+	{"notes by prefix", "Notes returns the notes that differ from the zero Note, of the IDs that begin with prefix.", testNotes},
+	{"note texts", "A title is any text that CheckNote accepts and comes back as it was; any other is ErrInvalidNote and changes nothing.", testNoteTexts},
+	{"note history", "SetNote adds a state to the history, with the same config and its own author.", testNoteHistory},
+	{"note watch", "Watch tells of notes, those of IDs without a config, too.", testNoteWatch},
+	{"notes at once", "Deciding on match and writing are one step for notes and configs together.", testNotesAtOnce},
 	{"watch", "Watch yields saves and deletions with ID, revision and flag; nothing between the call and the loop is missed.", testWatch},
 	{"watch unchanged", "What changes nothing makes no event.", testWatchUnchanged},
 	{"watch coalesces", "A slow reader sees the last state of every ID that changed.", testWatchCoalesces},
@@ -445,6 +500,28 @@ func testConfigured(t *testing.T, s store.Store) {
 	wantConfigured(t, s, "10", "9", "B", "a-b", "a_b", "ab", "b", "é", "\uffee", "😀")
 }
 
+func testConfiguredPrefix(t *testing.T, s store.Store) {
+	ids := []string{
+		"a", "ab", "a_", "a_b", "a%", "a%b", "a*b", "[a]", "_", "%", "?", `a\`, "a'", "A", "AB", "b", "é", "e\u0301", "ê", "İ", "i", "ß", "ss",
+		"\U0010FFFF", "\U0010FFFFx", "a\U0010FFFF", "a\U0010FFFFb", "z\uffffz", "llm_openai", "llm_openai@work", "llm_openai2", "llm", "llmx_a",
+	}
+	for _, id := range ids {
+		put(t, s, id, `{}`, store.Any)
+	}
+	put(t, s, "a_gone", `{}`, store.Any)
+	del(t, s, "a_gone", store.Any)
+	slices.Sort(ids)
+	prefixes := append(slices.Clone(ids), "", "a_gone", "ll", "llm_", "LLM_", "llm_openai@", "e", "x", "a__", "aa", "\x00", "a\x00", "\xff",
+		"\U0010FFFF\U0010FFFF", strings.Repeat("a", 600), "'; DROP TABLE plugin_configs; --")
+	for _, prefix := range prefixes {
+		want := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.HasPrefix(id, prefix) })
+		got, err := s.Configured(t.Context(), prefix)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("Configured(%.30q) is %q, %v; want %q", prefix, got, err, want)
+		}
+	}
+}
+
 func testOwnBytes(t *testing.T, s store.Store) {
 	config := []byte(`{"a":1}`)
 	rec, err := s.Put(t.Context(), id, config, store.Any)
@@ -512,6 +589,15 @@ func testInvalidIDs(t *testing.T, s store.Store) {
 			_, err = h.History(t.Context(), id, 0)
 			wantErr(t, "History of "+what, err, store.ErrInvalidID)
 		}
+		if r, ok := s.(store.Resealer); ok {
+			wantErr(t, "RewriteHistory of "+what, r.RewriteHistory(t.Context(), id, unchanged), store.ErrInvalidID)
+		}
+		if a, ok := s.(store.Annotator); ok {
+			_, err = a.Note(t.Context(), id)
+			wantErr(t, "Note of "+what, err, store.ErrInvalidID)
+			_, err = a.SetNote(t.Context(), id, store.Note{Disabled: true}, store.Any)
+			wantErr(t, "SetNote of "+what, err, store.ErrInvalidID)
+		}
 	}
 	wantConfigured(t, s)
 }
@@ -538,6 +624,7 @@ func testDoneContexts(t *testing.T, s store.Store) {
 			_, err = h.History(ctx, id, 0)
 			wantErr(t, "History", err, want)
 		}
+		testBeyond(t, s, ctx, want)
 	}
 	wantConfig(t, s, id, `{"kept":true}`)
 }
@@ -694,6 +781,71 @@ func testCancelledAmongMany(t *testing.T, s store.Store) {
 			wantConfig(t, s, fmt.Sprintf("c_%02d", n), `{"n":7}`)
 		}
 	}
+}
+
+// testEndsInMidWrite counts with compare-and-swap, while contexts end whenever it pleases them.
+func testEndsInMidWrite(t *testing.T, s store.Store) {
+	const callers, rounds = 8, 30
+	put(t, s, "count", `{"n":0}`, store.Any)
+	var wg sync.WaitGroup
+	var done, perhaps atomic.Int64
+	for caller := range callers {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(caller), 0))
+			for round := range rounds {
+				ctx, cancel := context.WithCancel(t.Context())
+				rec, err := s.Get(t.Context(), "count")
+				var count struct{ N int }
+				if err == nil {
+					err = rec.Decode(&count)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				yields := r.IntN(200)
+				var ending sync.WaitGroup
+				ending.Go(func() {
+					for range yields {
+						runtime.Gosched()
+					}
+					cancel()
+				})
+				next := fmt.Appendf(nil, `{"n":%d}`, count.N+1)
+				if b, ok := s.(store.Batcher); ok && round%3 == 0 {
+					_, err = b.PutAll(ctx, []store.Put{{ID: "count", Config: next, Match: rec.Revision}})
+				} else {
+					_, err = s.Put(ctx, "count", next, rec.Revision)
+				}
+				switch {
+				case err == nil:
+					done.Add(1)
+				case errors.Is(err, context.Canceled), errors.Is(err, store.ErrUncertain):
+					perhaps.Add(1)
+				case !errors.Is(err, store.ErrConflict):
+					t.Errorf("a save whose context ends in the middle: %v", err)
+				}
+				ending.Wait()
+			}
+		})
+	}
+	wg.Wait()
+	// What was given up may still be on its way: a save after it, over the revision that is there, settles it.
+	for range 100 {
+		rec := get(t, s, "count")
+		if _, err := s.Put(t.Context(), "count", json.RawMessage(`{"settled":true}`), rec.Revision); err == nil {
+			var count struct{ N int64 }
+			if err := rec.Decode(&count); err != nil {
+				t.Fatal(err)
+			}
+			if count.N < done.Load() || count.N > done.Load()+perhaps.Load() {
+				t.Errorf("%d saves were acknowledged and %d given up; counted to %d", done.Load(), perhaps.Load(), count.N)
+			}
+			return
+		} else if !errors.Is(err, store.ErrConflict) {
+			t.Fatal(err)
+		}
+	}
+	t.Error("it never comes to rest")
 }
 
 func testOneBadAmongMany(t *testing.T, s store.Store) {
@@ -1114,6 +1266,28 @@ func testClosed(t *testing.T, s store.Store) {
 			last = err
 		}
 		wantErr(t, "Watch", last, store.ErrClosed)
+	}
+	testBeyond(t, s, t.Context(), store.ErrClosed)
+}
+
+func unchanged(v store.Version) (json.RawMessage, error) { return v.Config, nil }
+
+// testBeyond calls the methods of Resealer and Annotator, all of which must return want.
+func testBeyond(t *testing.T, s store.Store, ctx context.Context, want error) {
+	t.Helper()
+	if r, ok := s.(store.Resealer); ok {
+		wantErr(t, "RewriteHistory", r.RewriteHistory(ctx, id, unchanged), want)
+		_, err := r.Kept(ctx)
+		wantErr(t, "Kept", err, want)
+		wantErr(t, "Scrub", r.Scrub(ctx), want)
+	}
+	if a, ok := s.(store.Annotator); ok {
+		_, err := a.Note(ctx, id)
+		wantErr(t, "Note", err, want)
+		_, err = a.Notes(ctx, "")
+		wantErr(t, "Notes", err, want)
+		_, err = a.SetNote(ctx, id, store.Note{Disabled: true}, store.Any)
+		wantErr(t, "SetNote", err, want)
 	}
 }
 
