@@ -278,8 +278,12 @@ func (s *Store) since(seen int) ([]store.Change, int, <-chan struct{}) {
 	changes := map[int]store.Change{}
 	for id, e := range s.entries {
 		if e.written > seen {
-			v, configured := s.current(id)
-			changes[e.written] = store.Change{ID: id, Revision: v.Revision, Configured: configured}
+			change := store.Change{ID: id}
+			if len(e.versions) > 0 {
+				last := e.versions[len(e.versions)-1]
+				change.Revision, change.Configured = last.Revision, last.Configured
+			}
+			changes[e.written] = change
 		}
 	}
 	var ordered []store.Change
