@@ -129,7 +129,7 @@ func TestWorkerTrouble(t *testing.T) {
 	if held, err := m.Resources(t.Context()); err != nil || held[0].Processes != nil {
 		t.Errorf("held: %+v, %v", held, err)
 	}
-	if err := m.Unload("wrap"); err != nil {
+	if err := m.Unload(t.Context(), "wrap"); err != nil {
 		t.Error(err)
 	}
 }

@@ -46,7 +46,7 @@ func (m *Manager[P]) Cleanup(ctx context.Context, grace time.Duration) ([]Cleane
 	all := make([]Cleaned, len(names))
 	var running sync.WaitGroup
 	for i, name := range names {
-		running.Go(func() { all[i] = m.cleanup(ctx, m.byName[name], grace) })
+		running.Go(func() { all[i] = m.cleanup(ctx, name, grace) })
 	}
 	running.Wait()
 	all = slices.DeleteFunc(all, func(c Cleaned) bool { return c.Name == "" })
@@ -75,24 +75,24 @@ func Cleanup(ctx context.Context, reg *registry.Registry, grace time.Duration) (
 	return slices.Concat(results...), errors.Join(errs...)
 }
 
-func (m *Manager[P]) cleanup(ctx context.Context, pl *plugin[P], grace time.Duration) Cleaned {
-	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(grace, leastWait)) // a ctx that is done hurries, it does not forgo
+func (m *Manager[P]) cleanup(ctx context.Context, name string, grace time.Duration) Cleaned {
+	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(grace, leastWait)) // a ctx that has ended hurries, it does not forgo
 	defer cancel()
-	if err := pl.take(waiting); err != nil {
-		err = errors.New("it is still being loaded, reloaded or unloaded; nothing was done")
-		return Cleaned{Name: pl.Name, Err: fault("clean up", pl.Name, err)}
+	s, err := m.take(waiting, name)
+	if err != nil {
+		return Cleaned{Name: name, Err: fault("clean up", name, fmt.Errorf("nothing was done: %w", err))}
 	}
-	defer pl.release()
-	in := pl.loaded.Swap(nil)
-	if in == nil {
-		return Cleaned{} // somebody else was faster
+	defer m.release(s)
+	run := s.running.Swap(nil)
+	if run == nil {
+		return Cleaned{} // another call was faster
 	}
-	c := cleaning{Cleaned: Cleaned{Name: pl.Name}, ctx: ctx, grace: grace, p: in.p, signalled: map[identity]os.Signal{}}
-	c.findProcesses(&in.pids)
+	c := cleaning{Cleaned: Cleaned{Name: name}, ctx: ctx, grace: grace, p: run.p, signalled: map[identity]os.Signal{}}
+	c.findProcesses(&run.pids)
 	c.giveBackRemote()
 	c.end()
 	c.checkContainer()
-	c.Err = fault("clean up", pl.Name, errors.Join(c.errs...))
+	c.Err = fault("clean up", name, errors.Join(c.errs...))
 	return c.Cleaned
 }
 
@@ -123,24 +123,25 @@ func (c *cleaning) note(err error) {
 // findProcesses takes down the processes that the plugin reports, and their descendants. If it does not answer, those count that it has
 // reported before.
 func (c *cleaning) findProcesses(seen *sightings) {
-	pids, err := call(c.unending(), max(c.grace, leastWait), "ChildPIDs", func(context.Context) ([]int, error) { return childPIDs(c.p) })
+	pids, err := callFor(c.unending(), max(c.grace, leastWait), "ChildPIDs", func(context.Context) ([]int, error) { return childPIDs(c.p) })
 	roots := seen.last()
 	if err == nil {
-		roots = seen.update(c.unending(), pids)
+		roots = seen.update(pids)
 	}
 	c.note(err)
 	if len(roots) == 0 {
 		return
 	}
-	c.rescan()
-	c.processes, err = c.table.foreign(roots)
+	table, err := readProcesses(roots)
+	c.note(err)
+	c.processes, err = table.foreign(roots)
 	c.note(err)
 	c.rescan()
 }
 
 // rescan looks at the processes again, and for descendants that have come since.
 func (c *cleaning) rescan() {
-	table, err := readProcesses(c.unending())
+	table, err := readProcesses(c.processes)
 	if err != nil {
 		c.note(err)
 		return
@@ -172,7 +173,7 @@ func (c *cleaning) giveBackRemote() {
 		return
 	}
 	ask := func(ctx context.Context) (*registry.RemoteResource, error) { return remoteOf(ctx, c.p) }
-	remote, err := call(c.unending(), max(c.grace, leastWait), "asking for the remote resource", ask)
+	remote, err := callFor(c.unending(), max(c.grace, leastWait), "asking for the remote resource", ask)
 	c.note(err)
 	if remote == nil || err == nil && isOver(remote.Status) {
 		return
@@ -183,7 +184,7 @@ func (c *cleaning) giveBackRemote() {
 		c.note(errors.New("the plugin has no TerminateRemote; end its remote resource at the provider"))
 		return
 	}
-	_, err = call(c.unending(), max(c.grace, leastWait), "giving back the remote resource", func(ctx context.Context) (struct{}, error) {
+	_, err = callFor(c.unending(), max(c.grace, leastWait), "giving back the remote resource", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, terminateRemote(ctx, c.p, terminator)
 	})
 	if err != nil {
@@ -258,7 +259,7 @@ func (c *cleaning) signalAll(sig os.Signal, sent *[]int) {
 			continue
 		}
 		c.signalled[p] = sig
-		ok, err := signal(c.unending(), p, sig)
+		ok, err := signal(p, sig)
 		if ok {
 			*sent = append(*sent, p.pid)
 		}
@@ -305,11 +306,11 @@ func (c *cleaning) report() {
 		c.note(errors.New("its ForceCleanup has not returned; it is left behind"))
 	}
 	for _, p := range c.running() {
-		c.Left = append(c.Left, c.table.look(c.unending(), p))
+		c.Left = append(c.Left, c.table.look(p))
 		c.note(fmt.Errorf("process %d could not be ended", p.pid))
 	}
 	for _, p := range c.unwaited() {
-		c.Left = append(c.Left, c.table.look(c.unending(), p))
+		c.Left = append(c.Left, c.table.look(p))
 		c.note(fmt.Errorf("process %d has ended, but the plugin has not waited for it", p.pid))
 	}
 }
@@ -323,38 +324,9 @@ func (c *cleaning) checkContainer() {
 
 func (c *cleaning) container() string {
 	ask := func(context.Context) (map[string]any, error) { return managedBy(c.p) }
-	managed, err := call(c.unending(), max(c.grace, leastWait), "ManagedResources", ask)
+	managed, err := callFor(c.unending(), max(c.grace, leastWait), "ManagedResources", ask)
 	if err != nil {
 		c.note(err)
 	}
 	return text(managed, containerKey)
-}
-
-// outcome is what a function of a plugin has returned.
-type outcome[T any] struct {
-	value T
-	err   error
-}
-
-// begin calls a function of a plugin in a goroutine.
-func begin[T any](ctx context.Context, what string, f func(context.Context) (T, error)) <-chan outcome[T] {
-	done := make(chan outcome[T], 1)
-	go func() {
-		v, err := guarded(what, func() (T, error) { return f(ctx) })
-		done <- outcome[T]{v, err}
-	}()
-	return done
-}
-
-// call calls a function of a plugin and waits for it as long as ctx and d allow.
-func call[T any](ctx context.Context, d time.Duration, what string, f func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	done := begin(ctx, what, f)
-	select {
-	case out := <-done:
-		return out.value, out.err
-	case <-ctx.Done():
-		return *new(T), fmt.Errorf("%s has not returned; it is left behind", what)
-	}
 }

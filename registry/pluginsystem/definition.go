@@ -154,8 +154,7 @@ func (d *Definition[P]) available(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// create makes an instance.
-func (d *Definition[P]) create(ctx context.Context, config json.RawMessage) (P, error) {
+func (d *Definition[P]) build(ctx context.Context, config json.RawMessage) (P, error) {
 	p, err := guarded("New", func() (P, error) { return d.New(ctx, bytes.Clone(config)) })
 	if err != nil {
 		return *new(P), err

@@ -159,7 +159,7 @@ func Example() {
 	// The instances get it with the defaults of the schema, the secrets opened.
 	system, _ := registry.ManagerAs[*pluginsystem.Manager[Transcriber]](reg, "transcription")
 	defer func() {
-		if err := system.UnloadAll(); err != nil {
+		if err := system.UnloadAll(ctx); err != nil {
 			log.Print(err)
 		}
 	}()
@@ -209,6 +209,6 @@ func ExampleNewManager() {
 	for segment, err := range p.Transcribe(ctx, strings.NewReader("=.=.=...===.===.===...=.=.=")) {
 		fmt.Print(segment.Text, err, " ")
 	}
-	fmt.Println(plugins[0].ID(), m.Unload("morse"))
+	fmt.Println(plugins[0].ID(), m.Unload(ctx, "morse"))
 	// Output: S<nil> O<nil> S<nil> telegraph_morse <nil>
 }

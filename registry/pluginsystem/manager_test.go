@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/pluginregistry/pluginregistry/registry"
 	"github.com/pluginregistry/pluginregistry/registry/pluginsystem"
@@ -313,21 +314,19 @@ func TestDisable(t *testing.T) {
 	if err := m.Disable("a"); err != nil {
 		t.Fatal(err)
 	}
-	if _, found := m.Get("a"); found || m.Enabled("a") {
-		t.Error("a disabled plugin is handed out")
-	}
 	_, err := m.Load(t.Context(), "a", config)
 	wantError(t, err, pluginsystem.ErrDisabled)
 	_, err = m.Reload(t.Context(), "a", config)
 	wantError(t, err, pluginsystem.ErrDisabled)
-	if closed || len(m.Loaded()) != 1 {
-		t.Error("disabling ended the instance")
+	if _, found := m.Get("a"); closed || !found || m.Enabled("a") {
+		t.Error("disabling ended the running plugin")
 	}
 	if err := m.Enable("a"); err != nil {
 		t.Fatal(err)
 	}
-	if _, found := m.Get("a"); !found || !m.Enabled("a") {
-		t.Error("an enabled plugin is not handed out")
+	ok[doer](t)(m.Load(t.Context(), "a", config))
+	if !m.Enabled("a") {
+		t.Error("an enabled plugin is not enabled")
 	}
 	wantError(t, m.Disable("nobody"), registry.ErrUnknownPlugin)
 	wantError(t, m.Enable("nobody"), registry.ErrUnknownPlugin)
@@ -336,25 +335,18 @@ func TestDisable(t *testing.T) {
 	}
 }
 
-// TestDisableWhileLoading disables a plugin while its instance is being made.
-func TestDisableWhileLoading(t *testing.T) {
-	var m *pluginsystem.Manager[doer]
-	def := define("a")
-	def.New = func(context.Context, json.RawMessage) (doer, error) { return &thing{}, m.Disable("a") }
-	m = pluginsystem.NewManager(def)
-	_, err := m.Load(t.Context(), "a", map[string]any{})
-	wantError(t, err, pluginsystem.ErrDisabled)
-}
-
 func TestUnload(t *testing.T) {
-	var order []string
+	var mu sync.Mutex
+	var closed []string
 	failing := errors.New("still busy")
 	var defs []pluginsystem.Definition[doer]
 	for _, name := range []string{"a", "b", "c", "d"} {
 		def := define(name)
 		def.New = func(context.Context, json.RawMessage) (doer, error) {
 			return &thing{close: func() error {
-				order = append(order, name)
+				mu.Lock()
+				defer mu.Unlock()
+				closed = append(closed, name)
 				switch name {
 				case "b":
 					return failing
@@ -370,29 +362,154 @@ func TestUnload(t *testing.T) {
 	for _, name := range []string{"c", "d", "b", "a"} {
 		ok[doer](t)(m.Load(t.Context(), name, map[string]any{}))
 	}
-	if err := m.Unload("a"); err != nil {
+	if err := m.Unload(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if _, found := m.Get("a"); found {
 		t.Error("it is still there")
 	}
-	wantError(t, m.Unload("a"), pluginsystem.ErrNotLoaded)
-	wantError(t, m.Unload("nobody"), registry.ErrUnknownPlugin)
+	wantError(t, m.Unload(t.Context(), "a"), pluginsystem.ErrNotLoaded)
+	wantError(t, m.Unload(t.Context(), "nobody"), registry.ErrUnknownPlugin)
 
-	err := m.UnloadAll()
+	err := m.UnloadAll(t.Context())
 	wantError(t, err, failing)
 	if !strings.Contains(err.Error(), `unload "d": Close panicked with a string at manager_test.go:`) || strings.Contains(err.Error(), secretText) {
 		t.Errorf("the error is %v", err)
 	}
-	if want := []string{"a", "b", "d", "c"}; !slices.Equal(order, want) {
-		t.Errorf("closed in the order %q, want %q", order, want)
+	slices.Sort(closed)
+	if want := []string{"a", "b", "c", "d"}; !slices.Equal(closed, want) {
+		t.Errorf("closed: %q, want %q", closed, want)
 	}
 	if m.Loaded() != nil {
 		t.Errorf("%q are still loaded", m.Loaded())
 	}
-	if err := m.UnloadAll(); err != nil {
+	if err := m.UnloadAll(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// stuck is a plugin whose Close returns when goOn is closed. closing is closed when it is called.
+type stuck struct {
+	thing
+	closing, goOn chan struct{}
+}
+
+func newStuck() *stuck { return &stuck{closing: make(chan struct{}), goOn: make(chan struct{})} }
+
+func (s *stuck) Close() error { close(s.closing); <-s.goOn; return nil }
+
+// manage returns a manager of plugins that are these, all loaded.
+func manage(t *testing.T, plugins map[string]doer) *pluginsystem.Manager[doer] {
+	m, _ := holding(t, plugins)
+	return m
+}
+
+// TestUnloadAllWithOneHanging has one Close that never returns: the others are closed meanwhile, and the error names the one.
+func TestUnloadAllWithOneHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := newStuck()
+		var closed atomic.Int32
+		plugins := map[string]doer{"hung": hung}
+		for _, name := range []string{"a", "b", "z"} {
+			plugins[name] = &thing{close: func() error { closed.Add(1); return nil }}
+		}
+		m := manage(t, plugins)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var err error
+		done := make(chan struct{})
+		go func() { err = m.UnloadAll(ctx); close(done) }()
+		<-hung.closing
+		synctest.Wait() // ctx has not ended
+		if closed.Load() != 3 {
+			t.Errorf("%d of 3 others were closed while one hangs", closed.Load())
+		}
+		<-done
+		wantError(t, err, context.DeadlineExceeded)
+		if e, is := errors.AsType[*pluginsystem.Error](err); !is || e.Name != "hung" || strings.Count(err.Error(), "unload ") != 1 {
+			t.Errorf("the error is %v, want one that names the plugin that hangs, and no other", err)
+		}
+		if m.Loaded() != nil {
+			t.Errorf("loaded: %q", m.Loaded())
+		}
+		ok[doer](t)(m.Load(t.Context(), "hung", map[string]any{})) // the name is free again
+		close(hung.goOn)
+	})
+}
+
+// TestUnloadHanging unloads a plugin whose Close hangs, while others want the same and another name.
+func TestUnloadHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := newStuck()
+		m := manage(t, map[string]doer{"hung": hung, "other": &thing{}})
+		go func() { _ = m.Unload(context.Background(), "hung") }()
+		<-hung.closing
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantError(t, m.Unload(impatient, "hung"), context.DeadlineExceeded)
+		_, err := m.Load(impatient, "hung", map[string]any{})
+		wantError(t, err, context.DeadlineExceeded)
+		if err := m.UnloadAll(t.Context()); err != nil { // it is not loaded any more
+			t.Error(err)
+		}
+		if _, found := m.Get("hung"); found {
+			t.Error("what is being closed is handed out")
+		}
+		close(hung.goOn)
+	})
+}
+
+// TestReloadHanging replaces a plugin whose Close hangs.
+func TestReloadHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := newStuck()
+		def := define("a")
+		made := 0
+		def.New = func(context.Context, json.RawMessage) (doer, error) {
+			if made++; made == 1 {
+				return hung, nil
+			}
+			return &thing{}, nil
+		}
+		m := pluginsystem.NewManager(def)
+		ok[doer](t)(m.Load(t.Context(), "a", map[string]any{"n": 1}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		p, err := m.Reload(ctx, "a", map[string]any{"n": 2})
+		wantError(t, err, context.DeadlineExceeded)
+		if now, _ := m.Get("a"); p == nil || now != p {
+			t.Error("the new one does not run")
+		}
+		close(hung.goOn)
+	})
+}
+
+// TestUnloadAfterTheEnd unloads with a context that has ended, as a program that was told to end does.
+func TestUnloadAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var closed atomic.Int32
+		m := manage(t, map[string]doer{"a": &thing{close: func() error { closed.Add(1); return nil }}, "b": &closesLate{&closed}})
+		done, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := m.UnloadAll(done); err != nil {
+			wantError(t, err, context.Canceled)
+		}
+		synctest.Wait()
+		if closed.Load() != 2 || m.Loaded() != nil {
+			t.Errorf("%d of 2 were closed, loaded: %q", closed.Load(), m.Loaded())
+		}
+	})
+}
+
+// closesLate closes when its context ends.
+type closesLate struct{ closed *atomic.Int32 }
+
+func (*closesLate) Do() string { return "" }
+
+func (c *closesLate) Close(ctx context.Context) error {
+	<-ctx.Done()
+	c.closed.Add(1)
+	return nil
 }
 
 type closesQuietly struct {
@@ -416,7 +533,7 @@ func TestUnloadKindsOfClose(t *testing.T) {
 		m := pluginsystem.NewManager(pluginsystem.Definition[doer]{Name: name,
 			New: func(context.Context, json.RawMessage) (doer, error) { return p, nil }})
 		ok[doer](t)(m.Load(t.Context(), name, map[string]any{}))
-		if err := m.Unload(name); err != nil {
+		if err := m.Unload(t.Context(), name); err != nil {
 			t.Error(err)
 		}
 	}
@@ -675,7 +792,7 @@ func TestRegisterSystem(t *testing.T) {
 	if now, _ := registry.ManagerAs[*pluginsystem.Manager[system]](reg, "doing"); now != m {
 		t.Error("a system with loaded plugins was replaced")
 	}
-	if err := m.UnloadAll(); err != nil {
+	if err := m.UnloadAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	plugins, err = pluginsystem.RegisterSystem[system](t.Context(), reg, "doing")

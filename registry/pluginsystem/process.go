@@ -1,7 +1,6 @@
 package pluginsystem
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,24 +8,24 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/shirou/gopsutil/v4/common"
-	"github.com/shirou/gopsutil/v4/process"
 )
 
-// Process is a child process of a plugin, or a descendant of one, as it was when it was looked at.
+// Process is a child process of a plugin, or a descendant of one, at one moment.
+//
+// Only Linux tells everything. On other systems the descendants of the child processes, their parents, whether they are zombies, and what
+// they use are not known: those fields are zero.
 type Process struct {
 	PID    int
-	Parent int // 0 where it is not known
-	// Alive tells whether it runs. What has ended is not alive, even if its parent has not waited for it yet, and neither is another
-	// process that has got the PID since.
+	Parent int
+	// Alive reports whether it runs. It is false for a process that has ended, even if its parent has not waited for it, and for
+	// another process that has got the PID since.
 	Alive  bool
 	Zombie bool // it has ended, and its parent has not waited for it
 
-	// Of a process that is not alive the rest is zero.
-	CPUTime    time.Duration // user and system, since it began
+	// These are zero if it is not alive.
+	CPUTime    time.Duration // user and system time since it began
 	CPUPercent float64       // of one core, on average since it began
-	RSS        uint64        // resident memory, in bytes
+	RSS        uint64        // resident memory in bytes
 }
 
 // status is what the system says of a PID. start tells two processes apart that have the PID one after the other; it is opaque.
@@ -34,6 +33,9 @@ type status struct {
 	parent int
 	start  uint64
 	zombie bool
+
+	cpuTime time.Duration
+	rss     uint64
 }
 
 // identity is one process, whoever has its PID later.
@@ -44,25 +46,6 @@ type identity struct {
 
 // processTable is all processes of the machine at one moment.
 type processTable map[int]status
-
-// here makes the library look at this machine's own /proc. HOST_PROC would have it look at another's, where the PIDs are other processes.
-func here(ctx context.Context) context.Context {
-	return context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: "/proc"})
-}
-
-func readProcesses(ctx context.Context) (processTable, error) {
-	pids, err := process.PidsWithContext(here(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("listing the processes: %w", err)
-	}
-	t := make(processTable, len(pids))
-	for _, pid := range pids {
-		if s, err := statusOf(ctx, int(pid)); err == nil { // else it has ended since
-			t[int(pid)] = s
-		}
-	}
-	return t, ctx.Err()
-}
 
 // is tells whether p is in the table, as a process that runs or as a zombie.
 func (t processTable) is(p identity) bool {
@@ -101,29 +84,18 @@ func (t processTable) families(roots []identity) []identity {
 	return all
 }
 
-// look returns what there is to tell of p.
-func (t processTable) look(ctx context.Context, p identity) Process {
+// look returns what is known of p.
+func (t processTable) look(p identity) Process {
 	if !t.is(p) {
 		return Process{PID: p.pid}
 	}
 	s := t[p.pid]
 	found := Process{PID: p.pid, Parent: s.parent, Alive: !s.zombie, Zombie: s.zombie}
-	if s.zombie {
-		return found
-	}
-	ctx = here(ctx)
-	usage := &process.Process{Pid: int32(p.pid)}
-	if times, err := usage.TimesWithContext(ctx); err == nil {
-		found.CPUTime = time.Duration((times.User + times.System) * float64(time.Second))
-	}
-	if percent, err := usage.CPUPercentWithContext(ctx); err == nil {
-		found.CPUPercent = percent
-	}
-	if memory, err := usage.MemoryInfoWithContext(ctx); err == nil {
-		found.RSS = memory.RSS
-	}
-	if now, err := statusOf(ctx, p.pid); err != nil || now.start != p.start { // what was read may be another's
-		return Process{PID: p.pid}
+	if found.Alive {
+		found.CPUTime, found.RSS = s.cpuTime, s.rss
+		if age := s.age(); age > 0 {
+			found.CPUPercent = 100 * s.cpuTime.Seconds() / age.Seconds()
+		}
 	}
 	return found
 }
@@ -134,7 +106,7 @@ var errOwn = errors.New("the plugin reports a PID that is no child process of it
 
 // ours tells whether pid must not be signalled: it is none, the first process, this program or an ancestor of it.
 func (t processTable) ours(pid int) bool {
-	if pid <= 1 {
+	if pid <= 1 || pid == os.Getppid() {
 		return true
 	}
 	seen := map[int]bool{}
@@ -148,14 +120,14 @@ func (t processTable) ours(pid int) bool {
 }
 
 // signal sends sig to p, if it still is that process, and tells whether it has.
-func signal(ctx context.Context, p identity, sig os.Signal) (bool, error) {
+func signal(p identity, sig os.Signal) (bool, error) {
 	// On Linux the handle is of the process, not of the PID: after the check nobody else can have got it.
 	handle, err := os.FindProcess(p.pid)
 	if err != nil {
 		return false, nil // it has ended
 	}
 	defer handle.Release()
-	if s, err := statusOf(ctx, p.pid); err != nil || s.start != p.start || s.zombie {
+	if s, err := statusOf(p.pid); err != nil || s.start != p.start || s.zombie {
 		return false, nil
 	}
 	switch err := handle.Signal(sig); {
@@ -176,7 +148,7 @@ type sightings struct {
 
 // update takes the PIDs that are reported now and returns which processes they are. The start is 0 where nobody
 // had the PID when it was first reported.
-func (s *sightings) update(ctx context.Context, pids []int) []identity {
+func (s *sightings) update(pids []int) []identity {
 	s.Lock()
 	defer s.Unlock()
 	first := make(map[int]uint64, len(pids)) // a PID that was not reported meanwhile is seen anew
@@ -187,7 +159,7 @@ func (s *sightings) update(ctx context.Context, pids []int) []identity {
 		}
 		start, known := s.first[pid]
 		if !known {
-			if now, err := statusOf(ctx, pid); err == nil {
+			if now, err := statusOf(pid); err == nil {
 				start = now.start
 			}
 		}

@@ -2,15 +2,34 @@ package pluginsystem
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 )
 
-// statusOf reads /proc/<pid>/stat. The start in it counts from the boot, so that, unlike a time of day, it does not move with the clock.
-func statusOf(_ context.Context, pid int) (status, error) {
+// readProcesses returns all processes of the machine.
+func readProcesses(_ []identity) (processTable, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("listing the processes: %w", err)
+	}
+	t := make(processTable, len(entries))
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if s, err := statusOf(pid); err == nil { // else it has ended
+			t[pid] = s
+		}
+	}
+	return t, nil
+}
+
+// statusOf reads /proc/<pid>/stat. The start in it counts from the boot: unlike a time of day, it does not move with the clock.
+func statusOf(pid int) (status, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return status{}, err
@@ -22,25 +41,51 @@ func statusOf(_ context.Context, pid int) (status, error) {
 	return s, nil
 }
 
-// parseStat reads what proc_pid_stat(5) describes: fields with a space between, of which the second, the name, is in parentheses and may
-// itself have spaces and parentheses.
-func parseStat(text []byte) (status, error) {
+// tick is the unit of times in /proc/<pid>/stat: Linux's USER_HZ is 100 on every architecture that Go knows.
+const tick = time.Second / 100
+
+// parseStat parses what proc_pid_stat(5) describes: fields with a space between. The second one, the name, is in parentheses and may hold
+// spaces and parentheses.
+func parseStat(text []byte) (s status, err error) {
 	name := bytes.LastIndexByte(text, ')')
 	if name < 0 {
 		return status{}, errors.New("its stat has no name")
 	}
 	fields := bytes.Fields(text[name+1:]) // from the third on
-	if len(fields) < 20 {
+	if len(fields) < 22 {
 		return status{}, errors.New("its stat is too short")
 	}
-	parent, err := strconv.Atoi(string(fields[1]))
-	if err != nil {
-		return status{}, errors.New("its stat has no parent")
-	}
-	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
-	if err != nil {
-		return status{}, errors.New("its stat has no start time")
+	number := func(field int) uint64 { // counted as in the manual page
+		n, numberErr := strconv.ParseUint(string(fields[field-3]), 10, 63)
+		if numberErr != nil {
+			err = errors.New("field " + strconv.Itoa(field) + " of its stat is no number")
+		}
+		return n
 	}
 	state := fields[0][0]
-	return status{parent: parent, start: start + 1, zombie: state == 'Z' || state == 'X'}, nil
+	s = status{
+		parent:  int(number(4)),
+		zombie:  state == 'Z' || state == 'X',
+		cpuTime: time.Duration(number(14)+number(15)) * tick,
+		start:   number(22) + 1, // never 0, which stands for a process that was never seen
+		rss:     number(24) * uint64(os.Getpagesize()),
+	}
+	if err != nil {
+		return status{}, err
+	}
+	return s, nil
+}
+
+// age returns how long ago a process began; 0 if that is not known.
+func (s status) age() time.Duration {
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := bytes.Cut(text, []byte(" "))
+	up, err := strconv.ParseFloat(string(first), 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(up*float64(time.Second)) - time.Duration(s.start-1)*tick
 }

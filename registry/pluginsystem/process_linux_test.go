@@ -8,19 +8,21 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseStat(t *testing.T) {
-	const rest = " 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 4711 23 24"
+	const rest = " 5 6 7 8 9 10 11 12 13 150 50 16 17 18 19 20 21 4711 23 3"
+	page := uint64(os.Getpagesize())
 	for text, want := range map[string]status{
-		"12 (sh) S 1" + rest:              {parent: 1, start: 4712},
-		"12 (sh) S 0" + rest:              {start: 4712},
-		"12 (a b) ) Z (c)) Z 99" + rest:   {parent: 99, start: 4712, zombie: true},
-		"12 (sh) S x" + rest:              {},
-		"12 (sh) S" + rest[:len(rest)-14]: {},
-		"12 (sh) S 1":                     {},
-		"12 (sh":                          {},
-		"":                                {},
+		"12 (sh) S 1" + rest:               {parent: 1, start: 4712, cpuTime: 2 * time.Second, rss: 3 * page},
+		"12 (sh) S 0" + rest:               {start: 4712, cpuTime: 2 * time.Second, rss: 3 * page},
+		"12 (a b) ) Z (c)) Z 99" + rest:    {parent: 99, start: 4712, zombie: true, cpuTime: 2 * time.Second, rss: 3 * page},
+		"12 (sh) S x" + rest:               {},
+		"12 (sh) S 1" + rest[:len(rest)-2]: {},
+		"12 (sh) S 1":                      {},
+		"12 (sh":                           {},
+		"":                                 {},
 		"12 (sh) S 1" + strings.Replace(rest, "4711", "-1", 1): {},
 	} {
 		got, err := parseStat([]byte(text))
@@ -72,32 +74,32 @@ func TestPIDReuse(t *testing.T) {
 	}
 	pid := cmd.Process.Pid
 	var seen sightings
-	first := seen.update(t.Context(), []int{pid, pid})
+	first := seen.update([]int{pid, pid})
 	if len(first) != 1 || first[0].start == 0 {
 		t.Fatalf("sighted: %v", first)
 	}
 	seen.first[pid]-- // what was sighted under the PID began earlier than what has it now
-	reused := seen.update(t.Context(), []int{pid})
-	table, err := readProcesses(t.Context())
+	reused := seen.update([]int{pid})
+	table, err := readProcesses(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := table.look(t.Context(), reused[0]); p != (Process{PID: pid}) {
+	if p := table.look(reused[0]); p != (Process{PID: pid}) {
 		t.Errorf("it is taken for the earlier process: %+v", p)
 	}
-	if sent, err := signal(t.Context(), reused[0], os.Kill); sent || err != nil {
+	if sent, err := signal(reused[0], os.Kill); sent || err != nil {
 		t.Errorf("it was signalled: %t, %v", sent, err)
 	}
 	// Not reported meanwhile, it is another one.
-	seen.update(t.Context(), nil)
-	if again := seen.update(t.Context(), []int{pid}); again[0] != first[0] {
+	seen.update(nil)
+	if again := seen.update([]int{pid}); again[0] != first[0] {
 		t.Errorf("sighted: %v, want %v", again, first)
 	}
-	if sent, err := signal(t.Context(), first[0], os.Kill); !sent || err != nil {
+	if sent, err := signal(first[0], os.Kill); !sent || err != nil {
 		t.Errorf("it was not signalled: %t, %v", sent, err)
 	}
 	_ = cmd.Wait()
-	if gone := seen.update(t.Context(), []int{4 << 20, pid}); gone[0].start != 0 {
+	if gone := seen.update([]int{4 << 20, pid}); gone[0].start != 0 {
 		t.Errorf("sighted a PID that nobody has: %v", gone)
 	}
 }
@@ -113,11 +115,11 @@ func TestSightedWhenLoaded(t *testing.T) {
 	if _, err := m.Load(t.Context(), "a", struct{}{}); err != nil {
 		t.Fatal(err)
 	}
-	own, err := statusOf(t.Context(), os.Getpid())
+	own, err := statusOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := m.byName["a"].loaded.Load().pids.last(); !slices.Equal(got, []identity{{os.Getpid(), own.start}}) {
+	if got := m.running("a").pids.last(); !slices.Equal(got, []identity{{os.Getpid(), own.start}}) {
 		t.Errorf("sighted: %v", got)
 	}
 }
@@ -128,7 +130,7 @@ func TestSettleWaits(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	child, err := statusOf(t.Context(), cmd.Process.Pid)
+	child, err := statusOf(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +138,7 @@ func TestSettleWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for s := child; !s.zombie; {
-		if s, err = statusOf(t.Context(), cmd.Process.Pid); err != nil {
+		if s, err = statusOf(cmd.Process.Pid); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -76,68 +76,62 @@ type Held struct {
 	Err           error                    // what it could not tell; the rest is there
 }
 
-// Resources returns what the loaded plugins hold now, by name. What one of them could not tell is in its Err, and all of these are in the
-// error, joined. One that takes long is waited for: ctx is passed on to it.
+// Resources returns what each running plugin and instance holds now, sorted by name. What one of them could not tell is in its Err, and
+// the error joins all of these. Resources waits for plugins that take long to answer; they get ctx.
 func (m *Manager[P]) Resources(ctx context.Context) ([]Held, error) {
 	var all []Held
-	var table processTable
 	var errs []error
 	for _, name := range m.Loaded() {
-		pl := m.byName[name]
-		in := pl.loaded.Load()
-		if in == nil {
+		s, run := m.slot(name)
+		if run == nil {
 			continue
 		}
-		if _, holds := any(in.p).(ProcessHolder); holds && table == nil {
-			var err error
-			if table, err = readProcesses(ctx); err != nil {
-				errs, table = append(errs, fmt.Errorf("pluginsystem: %w", err)), processTable{}
-			}
-		}
-		h := pl.held(ctx, in, table)
-		if h.Err != nil {
-			errs = append(errs, h.Err)
-		}
-		all = append(all, h)
+		h := s.held(ctx, run)
+		all, errs = append(all, h), append(errs, h.Err)
 	}
 	return all, errors.Join(errs...)
 }
 
-// held asks an instance for what it holds.
-func (pl *plugin[P]) held(ctx context.Context, in *instance[P], table processTable) Held {
-	h := Held{Name: pl.Name}
+// held asks what run holds.
+func (s *slot[P]) held(ctx context.Context, run *running[P]) Held {
+	h := Held{Name: s.name}
 	var errs []error
-	note := func(err error) {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
+	note := func(err error) { errs = append(errs, err) }
 	var err error
-	h.ExecutionMode, err = pl.mode(in)
+	h.ExecutionMode, err = s.mode(run)
 	note(err)
-	h.Managed, err = managedBy(in.p)
+	h.Managed, err = managedBy(run.p)
 	note(err)
 	h.ContainerID, h.CondaEnv = text(h.Managed, containerKey), text(h.Managed, condaKey)
-	h.Remote, err = remoteOf(ctx, in.p)
+	h.Remote, err = remoteOf(ctx, run.p)
 	note(err)
+	h.Processes, err = processesOf(run)
+	note(err)
+	h.Err = fault("resources of", s.name, errors.Join(errs...))
+	return h
+}
 
-	pids, err := childPIDs(in.p)
-	note(err)
-	roots := in.pids.update(ctx, pids)
-	roots, err = table.foreign(roots)
-	note(err)
+// processesOf returns the child processes that are reported, those that are gone included, and their descendants, by PID.
+func processesOf[P any](run *running[P]) ([]Process, error) {
+	pids, err := childPIDs(run.p)
+	roots := run.pids.update(pids)
+	if len(roots) == 0 {
+		return nil, err
+	}
+	table, tableErr := readProcesses(roots)
+	roots, foreignErr := table.foreign(roots)
 	family := table.families(roots)
+	var all []Process
 	for _, root := range roots {
 		if !slices.Contains(family, root) { // it is gone, or its PID is another's
-			h.Processes = append(h.Processes, Process{PID: root.pid})
+			all = append(all, Process{PID: root.pid})
 		}
 	}
 	for _, p := range family {
-		h.Processes = append(h.Processes, table.look(ctx, p))
+		all = append(all, table.look(p))
 	}
-	slices.SortFunc(h.Processes, func(a, b Process) int { return a.PID - b.PID })
-	h.Err = fault("resources of", pl.Name, errors.Join(errs...))
-	return h
+	slices.SortFunc(all, func(a, b Process) int { return a.PID - b.PID })
+	return all, errors.Join(err, tableErr, foreignErr)
 }
 
 // foreign returns the processes but for those that cannot be a plugin's, and an error if there are such.
@@ -150,18 +144,18 @@ func (t processTable) foreign(roots []identity) ([]identity, error) {
 }
 
 // describe tells what the metadata of a loaded plugin says of it.
-func (pl *plugin[P]) describe(ctx context.Context, in *instance[P]) (registry.ExecutionMode, registry.Resources, error) {
-	mode, modeErr := pl.mode(in)
-	managed, managedErr := managedBy(in.p)
-	remote, remoteErr := remoteOf(ctx, in.p)
-	pids, pidsErr := childPIDs(in.p)
+func (pl *plugin[P]) describe(ctx context.Context, run *running[P]) (registry.ExecutionMode, registry.Resources, error) {
+	mode, modeErr := pl.mode(run)
+	managed, managedErr := managedBy(run.p)
+	remote, remoteErr := remoteOf(ctx, run.p)
+	pids, pidsErr := childPIDs(run.p)
 	r := registry.Resources{ContainerID: text(managed, containerKey), CondaEnv: text(managed, condaKey), Remote: remote}
-	_, r.ManagesChildProcesses = any(in.p).(ProcessHolder)
-	_, manages := any(in.p).(ResourceHolder)
-	_, isRemote := any(in.p).(RemoteHolder)
+	_, r.ManagesChildProcesses = any(run.p).(ProcessHolder)
+	_, manages := any(run.p).(ResourceHolder)
+	_, isRemote := any(run.p).(RemoteHolder)
 	r.ManagesExternalResources = manages || isRemote
-	for _, p := range in.pids.update(ctx, pids) {
-		if now, err := statusOf(ctx, p.pid); err == nil && now.start == p.start && !now.zombie {
+	for _, p := range run.pids.update(pids) {
+		if now, err := statusOf(p.pid); err == nil && now.start == p.start && !now.zombie {
 			r.ChildPIDs = append(r.ChildPIDs, p.pid)
 		}
 	}
@@ -169,10 +163,10 @@ func (pl *plugin[P]) describe(ctx context.Context, in *instance[P]) (registry.Ex
 }
 
 // mode returns where an instance runs.
-func (pl *plugin[P]) mode(in *instance[P]) (registry.ExecutionMode, error) {
+func (pl *plugin[P]) mode(run *running[P]) (registry.ExecutionMode, error) {
 	mode := pl.ExecutionMode
 	var err error
-	if own, ok := any(in.p).(ExecutionModer); ok {
+	if own, ok := any(run.p).(ExecutionModer); ok {
 		mode, err = guarded("ExecutionMode", func() (registry.ExecutionMode, error) { return own.ExecutionMode(), nil })
 	}
 	if mode == "" {
@@ -229,11 +223,11 @@ func (m *Manager[P]) EstimateCost(ctx context.Context, d time.Duration) (float64
 	sum := 0.0
 	var errs []error
 	for _, name := range m.Loaded() {
-		in := m.byName[name].loaded.Load()
-		if in == nil {
+		run := m.running(name)
+		if run == nil {
 			continue
 		}
-		cost, err := costOf(ctx, in.p, d)
+		cost, err := costOf(ctx, run.p, d)
 		if err != nil {
 			errs = append(errs, fault("cost of", name, err))
 			continue
@@ -260,19 +254,16 @@ func costOf(ctx context.Context, p any, d time.Duration) (float64, error) {
 // Provision has a loaded plugin that is a RemoteProvisioner get its remote resource. If it is none the error is errors.ErrUnsupported;
 // without an instance it is ErrNotLoaded.
 func (m *Manager[P]) Provision(ctx context.Context, name string) (*registry.RemoteResource, error) {
-	pl, err := m.plugin(name)
+	s, err := m.take(ctx, name) // unloaded meanwhile, nobody would give back what it gets
 	if err != nil {
 		return nil, fault("provision", name, err)
 	}
-	if err := pl.take(ctx); err != nil { // it must not be unloaded meanwhile, or what it gets is nobody's
-		return nil, fault("provision", name, err)
-	}
-	defer pl.release()
-	in := pl.loaded.Load()
-	if in == nil {
+	defer m.release(s)
+	run := s.running.Load()
+	if run == nil {
 		return nil, fault("provision", name, ErrNotLoaded)
 	}
-	provisioner, ok := any(in.p).(RemoteProvisioner)
+	provisioner, ok := any(run.p).(RemoteProvisioner)
 	if !ok {
 		return nil, fault("provision", name, fmt.Errorf("%w: the plugin is no RemoteProvisioner", errors.ErrUnsupported))
 	}

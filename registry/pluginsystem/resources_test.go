@@ -219,7 +219,7 @@ func TestResourcesRemote(t *testing.T) {
 	if got, err := m.Provision(t.Context(), "r"); err != nil || got.InstanceID != "i-9" {
 		t.Errorf("provisioned: %v, %v", got, err)
 	}
-	if err := m.Unload("r"); err != nil {
+	if err := m.Unload(t.Context(), "r"); err != nil {
 		t.Fatal(err)
 	}
 	_, err := m.Provision(t.Context(), "r")

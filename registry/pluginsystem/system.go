@@ -15,7 +15,7 @@ import (
 type System interface {
 	registry.Manager
 	Loaded() []string
-	UnloadAll() error
+	UnloadAll(ctx context.Context) error
 	Resources(ctx context.Context) ([]Held, error)
 	EstimateCost(ctx context.Context, d time.Duration) (float64, error)
 	Cleanup(ctx context.Context, grace time.Duration) ([]Cleaned, error)
@@ -69,11 +69,11 @@ func (m *Manager[P]) Follow(ctx context.Context, reg *registry.Registry) iter.Se
 	changes := reg.Watch(ctx)
 	return func(yield func(Followed, error) bool) {
 		for _, name := range m.Loaded() {
-			in := m.byName[name].loaded.Load()
-			if in == nil || in.config.id == "" {
+			run := m.running(name)
+			if run == nil || run.config.id == "" {
 				continue
 			}
-			f, err := m.follow(ctx, reg, name, in.config.id)
+			f, err := m.follow(ctx, reg, name, run.config.id)
 			if !f.Reloaded && ctx.Err() != nil {
 				break
 			}
@@ -88,11 +88,11 @@ func (m *Manager[P]) Follow(ctx context.Context, reg *registry.Registry) iter.Se
 				}
 				continue
 			}
-			p, ok := reg.Plugin(c.ID)
-			if !ok || !m.manages(reg, p.Category) || m.byName[p.Name] == nil || m.byName[p.Name].loaded.Load() == nil {
+			name, ok := m.nameOf(reg, c.ID)
+			if !ok || m.running(name) == nil {
 				continue
 			}
-			f, err := m.follow(ctx, reg, p.Name, c.ID)
+			f, err := m.follow(ctx, reg, name, c.ID)
 			if !f.Reloaded && (errors.Is(err, ErrNotLoaded) || ctx.Err() != nil) { // unloaded since; or the end, which the watch tells
 				continue
 			}
@@ -107,8 +107,8 @@ func (m *Manager[P]) Follow(ctx context.Context, reg *registry.Registry) iter.Se
 func (m *Manager[P]) follow(ctx context.Context, reg *registry.Registry, name, id string) (Followed, error) {
 	f := Followed{Name: name, ID: id}
 	stored := m.stored(reg)
-	_, renewed, err := m.reload(ctx, name, func(ctx context.Context, pl *plugin[P]) (source, error) {
-		src, err := stored(ctx, pl)
+	_, renewed, err := m.reload(ctx, name, func(ctx context.Context, s *slot[P]) (source, error) {
+		src, err := stored(ctx, s)
 		f.Revision = src.rev
 		return src, err
 	}, true)
