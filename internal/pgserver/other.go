@@ -9,4 +9,4 @@ import (
 
 func giveAway(testing.TB, string) {}
 func asOther(*exec.Cmd)           {}
-func killGroup(cmd *exec.Cmd)     { _ = cmd.Process.Kill() }
+func killAll(cmd *exec.Cmd)       { _ = cmd.Process.Kill() }

@@ -157,18 +157,27 @@ func Start(t testing.TB, settings ...string) *Server {
 	return s
 }
 
+// tempDir returns a directory of the test that programs of another user can reach and write to.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	giveAway(t, dir)
+	return dir
+}
+
 func newServer(t testing.TB, settings []string) *Server {
 	t.Helper()
 	bin := programs(t)
-	base := t.TempDir()
+	base := tempDir(t)
 	s := &Server{Dir: filepath.Join(base, "data"), t: t, bin: bin}
-	for _, dir := range []string{base, s.Dir} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		giveAway(t, dir)
+	err := os.Mkdir(s.Dir, 0o700)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var err error
+	giveAway(t, s.Dir)
 	if s.log, err = os.Create(filepath.Join(base, "log")); err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +276,7 @@ func (s *Server) Restart() {
 // Kill kills all processes of the server at once, as a loss of power would.
 func (s *Server) Kill() {
 	if s.cmd != nil && s.cmd.Process != nil {
-		killGroup(s.cmd)
+		killAll(s.cmd)
 		s.cmd = nil
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // other returns the user that servers run as where the test runs as root, which they refuse.
@@ -42,4 +45,37 @@ func asOther(cmd *exec.Cmd) {
 	}
 }
 
-func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+// killAll kills a program and its children, and waits until they are gone. The processes of a server are in process groups of their own.
+func killAll(cmd *exec.Cmd) {
+	pids := []int{cmd.Process.Pid}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		// pid (name) state ppid …; the name may have spaces and parentheses
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(pids[0]) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			pids = append(pids, pid)
+		}
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	for _, pid := range pids[1:] {
+		for range 500 {
+			if syscall.Kill(pid, 0) != nil || zombie(pid) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// zombie tells of a process that has ended and that its parent, which may be an init that never does, has not waited for.
+func zombie(pid int) bool {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	return err != nil || strings.Contains(string(text), ") Z ")
+}

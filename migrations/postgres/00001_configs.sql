@@ -27,6 +27,15 @@ CREATE TABLE plugin_config_history (
     PRIMARY KEY (plugin_id, revision)
 );
 
+-- Configs that were written with the triggers off and are none: they stay here when something is saved over them.
+CREATE TABLE plugin_config_damaged (
+    seq       bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    plugin_id text        COLLATE "C" NOT NULL,
+    revision  bigint      NOT NULL,
+    config    text        NOT NULL,
+    found_at  timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE plugin_config_settings (
     id          integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
     history     integer NOT NULL CHECK (history >= 0), -- how many states of each ID stay in the history; 0 keeps none
@@ -171,7 +180,8 @@ CREATE TRIGGER plugin_configs_truncate BEFORE TRUNCATE ON plugin_configs
 FOR EACH STATEMENT EXECUTE FUNCTION plugin_configs_deleted();
 
 -- Whatever changed goes to the history, and watchers are told. It runs with the owner's rights: who saves a config need not be able to
--- write the history. The states that leave are looked up one ID after the other, with the index, however many rows the planner expects.
+-- write the history. States are looked up one ID after the other, with the index (OFFSET 0), however many rows the planner expects. A config
+-- that is written over is looked at only if the history does not have it.
 -- +goose StatementBegin
 CREATE FUNCTION plugin_configs_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -180,6 +190,15 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM changed) THEN
         RETURN NULL;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO plugin_config_damaged (plugin_id, revision, config)
+        SELECT b.plugin_id, b.revision, b.config
+        FROM before AS b
+        LEFT JOIN LATERAL (
+            SELECT h.config FROM plugin_config_history AS h WHERE h.plugin_id = b.plugin_id AND h.revision = b.revision OFFSET 0
+        ) AS kept ON true
+        WHERE b.config IS NOT NULL AND b.config IS DISTINCT FROM kept.config AND plugin_config_problem(b.config) IS NOT NULL;
     END IF;
     SELECT history INTO keep FROM plugin_config_settings;
     IF keep > 0 THEN
@@ -206,8 +225,23 @@ REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION plugin_configs_changed();
 
 CREATE TRIGGER plugin_configs_updated AFTER UPDATE ON plugin_configs
-REFERENCING NEW TABLE AS changed
+REFERENCING OLD TABLE AS before NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION plugin_configs_changed();
+
+-- Rewrites a state of the history but the current one, for a role that may write configs. Watchers are not told, as no config changes.
+-- +goose StatementBegin
+CREATE FUNCTION plugin_config_rewrite(id text, at bigint, of text, new_config text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT has_table_privilege(session_user, 'plugin_configs', 'UPDATE') THEN
+        RAISE EXCEPTION 'permission denied: the role may not update plugin_configs' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    UPDATE plugin_config_history AS h SET config = new_config
+    WHERE h.plugin_id = id AND h.revision = at AND h.tag = of
+      AND NOT EXISTS (SELECT FROM plugin_configs AS c WHERE c.plugin_id = id AND c.revision = at AND c.tag = of);
+END
+$$;
+-- +goose StatementEnd
 
 -- A batch that finds an ID which another session has just made asks to be tried again as a whole.
 -- +goose StatementBegin
@@ -221,5 +255,5 @@ $$;
 
 -- +goose Down
 DROP VIEW config_values;
-DROP TABLE plugin_configs, plugin_config_history, plugin_config_settings;
-DROP FUNCTION plugin_configs_by_hand, plugin_configs_deleted, plugin_configs_changed, plugin_configs_try_again, plugin_config_problem, plugin_config_nodes;
+DROP TABLE plugin_configs, plugin_config_history, plugin_config_damaged, plugin_config_settings;
+DROP FUNCTION plugin_configs_by_hand, plugin_configs_deleted, plugin_configs_changed, plugin_configs_try_again, plugin_config_rewrite, plugin_config_problem, plugin_config_nodes;

@@ -193,7 +193,7 @@ func (s *Store) rewrite(ctx context.Context, st store.Version, rewrite func(stor
 	}
 	// Done twice it is the same, so it may be tried again like a read.
 	return s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return s.exchange(ctx, conn, s.opts.timeout, query{sql: s.sql.rewrite, args: []any{st.ID, v.revision, v.tag, string(config)}})
+		return s.exchange(ctx, conn, s.opts.timeout, query{s.sql.rewrite, []any{st.ID, v.revision, v.tag, string(config)}, func(pgx.Rows) error { return nil }})
 	})
 }
 

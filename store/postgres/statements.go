@@ -69,7 +69,7 @@ WHERE c.plugin_id = $1 AND NOT EXISTS (
     SELECT FROM {schema}.plugin_config_history AS h WHERE h.plugin_id = $1 AND h.revision = c.revision)
 ORDER BY revision DESC LIMIT $2`
 	vacuumSQL  = `VACUUM {schema}.plugin_configs, {schema}.plugin_config_history`
-	rewriteSQL = `UPDATE {schema}.plugin_config_history SET config = $4 WHERE plugin_id = $1 AND revision = $2 AND tag = $3`
+	rewriteSQL = `SELECT {schema}.plugin_config_rewrite($1, $2, $3, $4)`
 )
 
 // A match comes as three parameters: what is wanted (see matchMode), the revision and the tag.
@@ -84,35 +84,35 @@ UPDATE {schema}.plugin_configs AS c
 SET config = $2, configured = true, revision = c.revision + 1, tag = $3, author = $4,
     updated_at = date_trunc('milliseconds', clock_timestamp()), changed_in = pg_current_xact_id()
 WHERE c.plugin_id = $1 AND (NOT c.configured OR c.config IS DISTINCT FROM $2) AND ` + matches + `
-RETURNING c.revision, c.updated_at`
+RETURNING c.revision, c.updated_at, c.configured`
 
 	createSQL = `
 INSERT INTO {schema}.plugin_configs (plugin_id, config, configured, revision, tag, author, updated_at, changed_in)
 SELECT $1, $2, true, 1, $3, $4, date_trunc('milliseconds', clock_timestamp()), pg_current_xact_id()
 WHERE NOT EXISTS (SELECT FROM {schema}.plugin_configs WHERE plugin_id = $1)
 ON CONFLICT (plugin_id) DO NOTHING
-RETURNING revision, updated_at`
+RETURNING revision, updated_at, configured`
 
 	removeSQL = `
 UPDATE {schema}.plugin_configs AS c
 SET config = NULL, configured = false, revision = c.revision + 1, tag = $3, author = $4,
     updated_at = date_trunc('milliseconds', clock_timestamp()), changed_in = pg_current_xact_id()
 WHERE c.plugin_id = $1 AND c.configured AND $2::text IS NULL AND ` + matches + `
-RETURNING c.revision, c.updated_at`
+RETURNING c.revision, c.updated_at, c.configured`
 
 	setNoteSQL = `
 UPDATE {schema}.plugin_configs AS c
 SET title = $2, disabled = $8::boolean, revision = c.revision + 1, tag = $3, author = $4,
     updated_at = date_trunc('milliseconds', clock_timestamp()), changed_in = pg_current_xact_id()
 WHERE c.plugin_id = $1 AND (c.title <> $2 OR c.disabled <> $8::boolean) AND ` + matches + `
-RETURNING c.revision, c.updated_at`
+RETURNING c.revision, c.updated_at, c.configured`
 
 	createNoteSQL = `
 INSERT INTO {schema}.plugin_configs (plugin_id, config, configured, revision, tag, author, updated_at, changed_in, title, disabled)
 SELECT $1, NULL, false, 1, $3, $4, date_trunc('milliseconds', clock_timestamp()), pg_current_xact_id(), $2, $5::boolean
 WHERE ($2 <> '' OR $5::boolean) AND NOT EXISTS (SELECT FROM {schema}.plugin_configs WHERE plugin_id = $1)
 ON CONFLICT (plugin_id) DO NOTHING
-RETURNING revision, updated_at`
+RETURNING revision, updated_at, configured`
 
 	currentSQL = `SELECT configured, coalesce(config, ''), revision, tag, updated_at, title, disabled FROM {schema}.plugin_configs WHERE plugin_id = $1`
 )
@@ -182,7 +182,7 @@ WHERE (SELECT count(*) FROM inserted) < (
 // askSQL looks for the tags of saves whose answer was lost: among the current states and in the history. If it finds none, the last column
 // tells whether that is certain: whether the states since the save, which began $3 ago at most, are all still there.
 const askSQL = `
-SELECT i.plugin_id, coalesce(s.revision, 0), coalesce(s.updated_at, 'epoch'), pg_is_in_recovery(),
+SELECT i.plugin_id, coalesce(s.revision, 0), coalesce(s.updated_at, 'epoch'), coalesce(s.configured, false), pg_is_in_recovery(),
        NOT EXISTS (SELECT FROM {schema}.plugin_configs AS c WHERE c.plugin_id = i.plugin_id)
        OR EXISTS (SELECT FROM {schema}.plugin_configs AS c
                   WHERE c.plugin_id = i.plugin_id AND (c.revision = 1 OR c.updated_at < clock_timestamp() - make_interval(secs => $3::float8)))
@@ -190,9 +190,9 @@ SELECT i.plugin_id, coalesce(s.revision, 0), coalesce(s.updated_at, 'epoch'), pg
                   WHERE h.plugin_id = i.plugin_id AND (h.revision = 1 OR h.changed_at < clock_timestamp() - make_interval(secs => $3::float8)))
 FROM unnest($1::text[], $2::text[]) AS i (plugin_id, tag)
 LEFT JOIN LATERAL (
-    SELECT c.revision, c.updated_at FROM {schema}.plugin_configs AS c WHERE c.plugin_id = i.plugin_id AND c.tag = i.tag
+    SELECT c.revision, c.updated_at, c.configured FROM {schema}.plugin_configs AS c WHERE c.plugin_id = i.plugin_id AND c.tag = i.tag
     UNION ALL
-    SELECT h.revision, h.changed_at FROM {schema}.plugin_config_history AS h WHERE h.plugin_id = i.plugin_id AND h.tag = i.tag
+    SELECT h.revision, h.changed_at, h.configured FROM {schema}.plugin_config_history AS h WHERE h.plugin_id = i.plugin_id AND h.tag = i.tag
     LIMIT 1
 ) AS s ON true`
 

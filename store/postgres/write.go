@@ -23,8 +23,9 @@ type put struct {
 	match  store.Revision
 	tag    string // of this save; the same each time it is tried
 
-	result version
-	at     time.Time
+	result     version
+	at         time.Time
+	configured bool // of a note: whether there is a config beside it
 }
 
 // The modes of a match in SQL.
@@ -125,12 +126,14 @@ func (s *Store) SetNote(ctx context.Context, id string, note store.Note, match s
 	if err := store.CheckID(id); err != nil {
 		return store.Absent, wrap("set note", id, err)
 	}
-	note.Title = strings.ReplaceAll(strings.ToValidUTF8(note.Title, "\uFFFD"), "\x00", "\uFFFD")
+	if err := store.CheckNote(note); err != nil {
+		return store.Absent, wrap("set note", id, err)
+	}
 	req := &request{op: "set note", puts: []put{{id: id, note: &note, match: match}}}
 	if err := s.write(ctx, req); err != nil {
 		return store.Absent, wrap("set note", id, err)
 	}
-	if p := &req.puts[0]; p.result.revision != 0 {
+	if p := &req.puts[0]; p.configured {
 		return p.result.public(), nil
 	}
 	return store.Absent, nil
@@ -374,7 +377,7 @@ func (s *Store) writeOne(ctx context.Context, conn *pgx.Conn, req *request, p *p
 		written = true
 		var n int64
 		var at time.Time
-		err := rows.Scan(&n, &at)
+		err := rows.Scan(&n, &at, &p.configured)
 		p.saw(version{n, p.tag}, at)
 		return err
 	}
@@ -382,8 +385,8 @@ func (s *Store) writeOne(ctx context.Context, conn *pgx.Conn, req *request, p *p
 	create := query{s.sql.create, []any{p.id, p.text(), p.tag, req.author}, result}
 	switch {
 	case p.note != nil:
-		update.sql, update.args[1], update.args = s.sql.setNote, p.note.Title, append(update.args, p.note.Disabled)
-		create.sql, create.args[1], create.args = s.sql.createNote, p.note.Title, append(create.args, p.note.Disabled)
+		update.sql, update.args = s.sql.setNote, []any{p.id, p.note.Title, p.tag, req.author, mode, want.revision, want.tag, p.note.Disabled}
+		create.sql, create.args = s.sql.createNote, []any{p.id, p.note.Title, p.tag, req.author, p.note.Disabled}
 	case p.config == "":
 		update.sql = s.sql.remove
 	}
@@ -404,6 +407,7 @@ func (s *Store) writeOne(ctx context.Context, conn *pgx.Conn, req *request, p *p
 		}
 		if row != nil && row.version.tag == p.tag { // an earlier attempt, of which the answer was lost
 			p.saw(row.version, row.at)
+			p.configured = row.configured
 			return nil, nil
 		}
 		if err := store.Match(p.match, row.revision()); err != nil {
@@ -414,9 +418,8 @@ func (s *Store) writeOne(ctx context.Context, conn *pgx.Conn, req *request, p *p
 			if row == nil && *p.note == (store.Note{}) {
 				return nil, nil
 			} else if row != nil && row.note == *p.note {
-				if row.configured {
-					p.saw(row.version, row.at)
-				}
+				p.saw(row.version, row.at)
+				p.configured = row.configured
 				return nil, nil
 			}
 		case p.config == "":
@@ -510,7 +513,7 @@ func (s *Store) find(ctx context.Context, conn *pgx.Conn, req *request) (found b
 		var v version
 		var when time.Time
 		var standby, complete bool
-		if err := rows.Scan(&id, &v.revision, &when, &standby, &complete); err != nil {
+		if err := rows.Scan(&id, &v.revision, &when, &at[ids[0]].configured, &standby, &complete); err != nil {
 			return err
 		}
 		if standby {
