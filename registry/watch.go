@@ -66,7 +66,7 @@ func newPoll(st store.Store) *poll.Hub[store.Revision] {
 // touch says that id was written: if another process undoes that before the next look, its flag must be looked at all the same.
 func (r *Registry) touch(id string) {
 	if _, ok := r.st.(store.Watcher); !ok {
-		r.polled.Touch(id)
+		r.polled.Touch(id, store.Any) // no config has it, so that id is told of at the next look, whatever is there
 	}
 }
 

@@ -1,12 +1,10 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -132,23 +130,6 @@ func Watch(ctx context.Context, s Store, interval time.Duration) iter.Seq2[Chang
 			}
 		}
 	}
-}
-
-// Changes compares two states of a store, from ID to revision, and returns what lies between them, by ID.
-func Changes(before, after map[string]Revision) []Change {
-	var changes []Change
-	for id, rev := range after {
-		if old, ok := before[id]; !ok || old != rev {
-			changes = append(changes, Change{ID: id, Revision: rev, Configured: true})
-		}
-	}
-	for id := range before {
-		if _, ok := after[id]; !ok {
-			changes = append(changes, Change{ID: id})
-		}
-	}
-	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.ID, b.ID) })
-	return changes
 }
 
 // Revisions returns the revision of every config in s, by ID. It calls Configured and, for each ID, Get. A config that cannot be read

@@ -18,8 +18,9 @@ type Hub[V comparable] struct {
 	// Interval is the time between two looks.
 	Interval time.Duration
 
-	// Look returns the value of each ID. last is what the last look that succeeded returned, nil before the first one. Look returns last
-	// itself if nothing has changed, and never modifies it. Two looks never overlap.
+	// Look returns the value of each ID. last is the values of the last look, nil before the first one. Look returns last itself if
+	// nothing has changed, and never modifies it. If it could look at some IDs only, it returns their values, those in last of the others,
+	// and an error; with nil values the error counts for all. Two looks never overlap.
 	Look func(ctx context.Context, last map[string]V) (map[string]V, error)
 
 	// Fatal reports whether a watch ends with that error. A nil Fatal means never.
@@ -36,7 +37,13 @@ type Hub[V comparable] struct {
 	stop     context.CancelFunc // ends the looking
 	stopped  chan struct{}      // closed when it has ended
 	now      *sight[V]
-	touched  []string // since the last look
+	touched  map[string]touch[V] // since the last look
+}
+
+// touch is what the store itself has written of one ID.
+type touch[V comparable] struct {
+	value   V
+	several bool // there were other values before
 }
 
 // sight is what a look saw. It never changes, but for next, which is closed when there is a newer one.
@@ -63,8 +70,11 @@ func (h *Hub[V]) Watch(ctx context.Context) iter.Seq2[Change[V], error] {
 		h.join()
 		defer h.leave()
 		told := ""
-		if err != nil { // what was there at the call is not known: then everything counts as a change
-			start, told = &sight[V]{}, err.Error()
+		if err != nil {
+			told = err.Error()
+			if start == nil { // what was there at the call is not known: then everything counts as a change
+				start = &sight[V]{}
+			}
 			if !yield(Change[V]{}, err) || ctx.Err() != nil || h.fatal(err) {
 				return
 			}
@@ -100,14 +110,26 @@ func (h *Hub[V]) Watch(ctx context.Context) iter.Seq2[Change[V], error] {
 	}
 }
 
-// Touch says that these IDs were written by the store itself. The next look tells of each, even if it finds what the last look found,
-// because somebody else has written meanwhile.
-func (h *Hub[V]) Touch(ids ...string) {
+// Touch says that the store itself has just given id this value; the zero V means that it has deleted it. The next look tells of id, even
+// if it finds what the last look found, because somebody else has written meanwhile. Only if both found just this value there is nothing
+// to tell: then the last look has told of it. Writes of one ID must be told in their order.
+func (h *Hub[V]) Touch(id string, value V) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.now != nil { // else nobody has begun to watch
-		h.touched = append(h.touched, ids...)
+		h.touch(id, touch[V]{value: value})
 	}
+}
+
+// touch adds a touch. The caller holds h.mu.
+func (h *Hub[V]) touch(id string, t touch[V]) {
+	if h.touched == nil {
+		h.touched = map[string]touch[V]{}
+	}
+	if before, ok := h.touched[id]; ok {
+		t.several = t.several || before.several || before.value != t.value
+	}
+	h.touched[id] = t
 }
 
 // Wake makes the next look come at once.
@@ -130,7 +152,7 @@ func (h *Hub[V]) init() {
 	}
 }
 
-// look looks at the store and publishes what it sees. It returns the newest sight even with an error.
+// look looks at the store and publishes what it sees. The sight is nil if nothing could be seen.
 func (h *Hub[V]) look(ctx context.Context) (*sight[V], error) {
 	h.mu.Lock()
 	h.init()
@@ -151,27 +173,30 @@ func (h *Hub[V]) look(ctx context.Context) (*sight[V], error) {
 	h.mu.Unlock()
 
 	values, err := h.Look(ctx, last.values)
-	if err != nil {
-		h.mu.Lock()
-		h.touched, own = append(own, h.touched...), nil
-		h.mu.Unlock()
-		if ctx.Err() != nil { // the caller's end is nobody else's error
-			return nil, ctx.Err()
+	if err != nil && ctx.Err() != nil { // the caller's end is nobody else's error
+		h.untouch(own)
+		return nil, ctx.Err()
+	}
+	blind := err != nil && values == nil
+	if blind {
+		h.untouch(own)
+		own, values = nil, last.values
+	}
+	for id, t := range own {
+		if !t.several && values[id] == t.value && last.values[id] == t.value {
+			delete(own, id)
 		}
 	}
 	if err == nil && len(own) == 0 && last.number > 0 && last.err == nil && same(values, last.values) {
 		return last, nil
 	}
 	now := &sight[V]{values: values, touched: last.touched, number: last.number + 1, err: err, next: make(chan struct{})}
-	if err != nil {
-		now.values = last.values
-	}
 	if len(own) > 0 {
 		now.touched = maps.Clone(last.touched)
 		if now.touched == nil {
 			now.touched = map[string]uint64{}
 		}
-		for _, id := range own {
+		for id := range own {
 			now.touched[id] = now.number
 		}
 	}
@@ -179,7 +204,19 @@ func (h *Hub[V]) look(ctx context.Context) (*sight[V], error) {
 	h.now = now
 	h.mu.Unlock()
 	close(last.next)
+	if blind {
+		return nil, err
+	}
 	return now, err
+}
+
+// untouch gives back what a look that failed was to tell of.
+func (h *Hub[V]) untouch(own map[string]touch[V]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, t := range own {
+		h.touch(id, t)
+	}
 }
 
 // same reports whether a and b have the same values; quickly if they are the same map.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -198,29 +199,75 @@ func TestTouch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &place{values: map[string]int{"b": 1}}
 		h := newHub(p)
-		h.Touch("before") // nobody watches
+		h.Touch("before", 1) // nobody watches
 		ctx, cancel := context.WithCancel(t.Context())
 		l := watch(ctx, h)
-		h.Touch("a") // saved here, deleted elsewhere
-		h.Touch("b") // deleted here, saved again elsewhere
+		h.Touch("a", 1) // saved here, deleted elsewhere
+		h.Touch("b", 0) // deleted here, saved again elsewhere
 		time.Sleep(time.Second)
 		want(t, l, "[a=0 b=1]")
 		time.Sleep(time.Second)
 		want(t, l, "[]")
 		p.set("a", 5)
-		h.Touch("a", "a")
+		h.Touch("a", 5)
+		h.Touch("a", 5)
+		time.Sleep(time.Second)
+		want(t, l, "[a=5]")
+		h.Touch("a", 5) // the look has told of it before it was touched
+		time.Sleep(time.Second)
+		want(t, l, "[]")
+		h.Touch("a", 6) // and back
+		h.Touch("a", 5)
 		time.Sleep(time.Second)
 		want(t, l, "[a=5]")
 		// A look that fails forgets none of them.
 		p.fail(errors.New("io"))
-		h.Touch("a")
+		h.Touch("a", 7)
 		time.Sleep(time.Second)
 		want(t, l, "[io]")
+		h.Touch("a", 5)
 		p.fail(nil)
 		time.Sleep(time.Second)
 		want(t, l, "[a=5]")
 		cancel()
 		<-l.done
+	})
+}
+
+// TestHalfALook: an error beside values keeps nobody from being told of them.
+func TestHalfALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &place{values: map[string]int{"a": 1, "b": 1}}
+		var broken atomic.Bool
+		failure := errors.New("io")
+		h := &poll.Hub[int]{Interval: time.Second, Look: func(ctx context.Context, last map[string]int) (map[string]int, error) {
+			values, err := p.look(ctx, last)
+			if broken.Load() {
+				values = maps.Clone(values)
+				values["a"], err = last["a"], failure
+			}
+			return values, err
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		l := watch(ctx, h)
+		time.Sleep(time.Second / 2)
+		broken.Store(true)
+		p.set("a", 2)
+		p.set("b", 2)
+		time.Sleep(time.Second)
+		want(t, l, "[io b=2]")
+		h.Touch("b", 3)
+		time.Sleep(3 * time.Second)
+		want(t, l, "[b=2]")
+		two := watch(ctx, h) // what it could see at its start is not told
+		want(t, two, "[io]")
+		broken.Store(false)
+		time.Sleep(time.Second)
+		want(t, l, "[a=2]")
+		want(t, two, "[a=2]")
+		cancel()
+		<-l.done
+		<-two.done
 	})
 }
 

@@ -116,6 +116,11 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 	decided = true
 	// The batch is saved now. If something keeps its files from their names, whoever comes next tries again and says what it is.
 	_ = s.finishBatch()
+	for i, p := range puts {
+		if records[i].Revision != files[i].revision {
+			s.hub.Touch(p.ID, records[i].Revision)
+		}
+	}
 	return records, nil
 }
 

@@ -109,6 +109,67 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return openTest(t, t.TempDir(), WithPollInterval(2*time.Millisecond)) })
 }
 
+func TestShared(t *testing.T) {
+	storetest.RunShared(t, func(t *testing.T) func() store.Store {
+		dir := t.TempDir()
+		return func() store.Store { return openTest(t, dir, WithPollInterval(2*time.Millisecond)) }
+	})
+}
+
+func TestDamaged(t *testing.T) {
+	storetest.RunDamaged(t, func(t *testing.T) storetest.Damageable {
+		dir := t.TempDir()
+		damages := 0
+		read := func(name string) string {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+			return string(b)
+		}
+		return storetest.Damageable{
+			Store: openTest(t, dir, WithPollInterval(2*time.Millisecond)),
+			Damage: func(id string) {
+				damages++
+				write(t, dir, id+".json", `{"key": "hunter2`+strings.Repeat("x", damages))
+			},
+			Stored: func(id string) string { return read(id + ".json") },
+			Aside: func(id string) (aside []string) {
+				for _, name := range names(t, dir) {
+					if strings.HasPrefix(name, id+".json.corrupt-") {
+						aside = append(aside, read(name))
+					}
+				}
+				return aside
+			},
+		}
+	})
+}
+
+// TestNotOpened: a Store that Open did not make says so, whatever is asked of it.
+func TestNotOpened(t *testing.T) {
+	for _, s := range []*Store{nil, {}} {
+		for name, call := range map[string]func(){
+			"Get":        func() { s.Get(t.Context(), "a") },
+			"Put":        func() { s.Put(t.Context(), "a", json.RawMessage(`{}`), store.Any) },
+			"PutAll":     func() { s.PutAll(t.Context(), nil) },
+			"Delete":     func() { s.Delete(t.Context(), "a", store.Any) },
+			"Configured": func() { s.Configured(t.Context(), "") },
+			"Watch":      func() { s.Watch(t.Context()) },
+			"Close":      func() { s.Close() },
+		} {
+			func() {
+				defer func() {
+					if said := recover(); said != "jsonfile: this Store was not made by Open" {
+						t.Errorf("%s panics with %v", name, said)
+					}
+				}()
+				call()
+			}()
+		}
+	}
+}
+
 func TestOpen(t *testing.T) {
 	base := t.TempDir()
 	dir := filepath.Join(base, "a", "b")
@@ -131,9 +192,15 @@ func TestOpen(t *testing.T) {
 			t.Errorf("Open(%q): %T %v", path, err, err)
 		}
 	}
-	if _, err := Open("never", WithPollInterval(0)); err == nil {
-		t.Error("a poll interval of 0 was taken")
+	for _, d := range []time.Duration{0, -time.Second} {
+		if _, err := Open("never", WithPollInterval(d)); err == nil || !strings.Contains(err.Error(), "must be more than 0") {
+			t.Errorf("a poll interval of %v: %v", d, err)
+		}
 	}
+	if _, err := os.Stat("never"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a refused Open made the directory: %v", err)
+	}
+	openTest(t, filepath.Join(base, "zero"), Option{})
 	if err := os.MkdirAll(filepath.Join("bad", lockName), 0o700); err != nil {
 		t.Fatal(err)
 	}

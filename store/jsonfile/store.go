@@ -19,18 +19,22 @@ import (
 	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
 	"github.com/pluginregistry/pluginregistry/internal/filelock"
 	"github.com/pluginregistry/pluginregistry/internal/filename"
+	"github.com/pluginregistry/pluginregistry/internal/poll"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
 const lockName = ".pluginregistry.lock"
 
-// Store is a store in one directory. It is a store.Store, store.Batcher and store.Watcher, and does what they promise.
+// Store is a store in one directory. It is a store.Store, store.Batcher and store.Watcher, and does what they promise. Open makes one;
+// the methods of a nil or zero Store panic.
 type Store struct {
 	dir  directory
 	lock *filelock.Lock
-	poll time.Duration
+	hub  *poll.Hub[store.Revision]
+	now  func() time.Time
 
-	closing   chan struct{} // closed first, so that watches end
+	glances map[string]glance // of the last look of the hub, by ID; looks never overlap
+
 	closeOnce sync.Once
 	mu        sync.RWMutex // held for reading while a method runs
 	closed    bool
@@ -56,11 +60,15 @@ type directory interface {
 	Close() error
 }
 
-// Option is a choice for Open.
-type Option func(*Store)
+// Option is a choice for Open. Its zero value changes nothing.
+type Option struct{ set func(*options) }
 
-// WithPollInterval sets how often Watch looks for changes. The default is 250 ms; it must be more than 0.
-func WithPollInterval(d time.Duration) Option { return func(s *Store) { s.poll = d } }
+type options struct {
+	poll time.Duration
+}
+
+// WithPollInterval sets how often Watch looks for changes. The default is 250 ms. Open returns an error if it is not more than 0.
+func WithPollInterval(d time.Duration) Option { return Option{func(o *options) { o.poll = d }} }
 
 // Open opens the store in dir, which it makes, with its parents, if it is missing. It finishes or clears away what a killed process
 // left, unless another process is writing. The error is a *store.Error around what the system said.
@@ -73,12 +81,14 @@ func Open(dir string, opts ...Option) (*Store, error) {
 }
 
 func open(dir string, opts []Option) (*Store, error) {
-	s := &Store{poll: 250 * time.Millisecond, closing: make(chan struct{})}
+	o := options{poll: 250 * time.Millisecond}
 	for _, opt := range opts {
-		opt(s)
+		if opt.set != nil {
+			opt.set(&o)
+		}
 	}
-	if s.poll <= 0 {
-		return nil, fmt.Errorf("the poll interval is %v, it must be more than 0", s.poll)
+	if o.poll <= 0 {
+		return nil, fmt.Errorf("the poll interval is %v, it must be more than 0", o.poll)
 	}
 	if dir == "" {
 		return nil, errors.New("the path of the directory is empty")
@@ -94,8 +104,8 @@ func open(dir string, opts []Option) (*Store, error) {
 	if info, err := d.Lstat(lockName); err == nil && !info.Mode().IsRegular() {
 		return nil, errors.Join(fmt.Errorf("%s in %s is %s, not a file to lock", lockName, path, kind(info.Mode())), d.Close())
 	}
-	s.dir = d
-	s.lock = filelock.New(filepath.Join(path, lockName))
+	s := &Store{dir: d, lock: filelock.New(filepath.Join(path, lockName)), now: time.Now}
+	s.hub = newHub(s, o.poll)
 	s.tidy()
 	return s, nil
 }
@@ -124,18 +134,25 @@ func (s *Store) tidy() {
 // Close waits for the calls that are running and closes the store: its methods then return store.ErrClosed, and watches end with it.
 // Closing again does nothing.
 func (s *Store) Close() error {
+	s.mustBeOpened()
 	var err error
 	s.closeOnce.Do(func() {
-		close(s.closing)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.closed = true
 		err = errors.Join(s.dir.Close(), s.lock.Close())
+		s.hub.Wake() // the next look finds it closed
 	})
 	if err != nil {
 		return &store.Error{Op: "close", Err: err}
 	}
 	return nil
+}
+
+func (s *Store) mustBeOpened() {
+	if s == nil || s.dir == nil {
+		panic("jsonfile: this Store was not made by Open")
+	}
 }
 
 // reading runs f while the store is open and no batch is half done.
@@ -156,6 +173,7 @@ func (s *Store) writing(ctx context.Context, f func() error) error {
 
 // whileOpen runs f while the store is open.
 func (s *Store) whileOpen(ctx context.Context, f func() error) error {
+	s.mustBeOpened()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -253,6 +271,7 @@ func (s *Store) put(ctx context.Context, id string, config json.RawMessage, matc
 			return err
 		}
 		rec = w.record(id)
+		s.hub.Touch(id, w.revision)
 		return s.dir.Sync()
 	})
 	if err != nil {
@@ -295,6 +314,7 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 		if err := s.dir.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		s.hub.Touch(id, store.Absent)
 		return s.dir.Sync()
 	})
 }

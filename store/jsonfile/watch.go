@@ -12,60 +12,43 @@ import (
 	"time"
 
 	"github.com/pluginregistry/pluginregistry/internal/filename"
+	"github.com/pluginregistry/pluginregistry/internal/poll"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// settled is the age from which a file's modification time tells two writes apart. File systems count it in steps, on FAT of two
-// seconds: until they are over, a second write in place may leave time and size as they were.
+// settled is the age from which a file's times tell two writes apart. File systems count them in steps, on FAT of two seconds: until they
+// are over, a second write in place may leave times and size as they were.
 const settled = 3 * time.Second
 
 // Watch yields the changes made after the call, by whatever program, in the order of the IDs at each look at the directory (see
-// WithPollInterval). See store.Watcher. A file that cannot be read is a change like any other: it has a revision, and it counts as
-// configured.
+// WithPollInterval). See store.Watcher. A file that cannot be read as a config is a change like any other: it has a revision, and it
+// counts as configured.
 //
-// The call reads all files once. After that each look lists the directory and reads only what has another name, time, size or
-// identity than before, or a time of the last three seconds. No goroutine is started: the looking is done by the loop. An error of
-// the system is yielded once, not at each look, until it is another or none. Closing the store ends the loop with store.ErrClosed.
+// The first look reads all files. Each further one lists the directory and reads only what has another name, time, size or identity than
+// before, or was changed in the last three seconds. However many watch, one goroutine looks, while there are any. An error of the system
+// is yielded once, not at each look, until it is another or none; if it is about one file, the others are told of all the same. Closing
+// the store ends the loop with store.ErrClosed.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
-	start, startErr := s.look(ctx, nil)
+	s.mustBeOpened()
+	changes := s.hub.Watch(ctx)
 	return func(yield func(store.Change, error) bool) {
-		fail := func(err error) bool { return yield(store.Change{}, &store.Error{Op: "watch", Err: err}) }
-		seen, told := start, ""
-		tick := time.NewTicker(s.poll)
-		defer tick.Stop()
-		now, err := seen, startErr
-		if err == nil {
-			now, err = s.look(ctx, seen)
-		}
-		for {
-			switch {
-			case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
-				fail(cmp.Or(ctx.Err(), err))
+		for c, err := range changes {
+			change := store.Change{ID: c.ID, Revision: c.Value, Configured: c.Value != store.Absent}
+			if err != nil {
+				change, err = store.Change{}, &store.Error{Op: "watch", Err: err}
+			}
+			if !yield(change, err) {
 				return
-			case err == nil:
-				told = ""
-			case err.Error() != told:
-				told = err.Error()
-				if !fail(err) {
-					return
-				}
 			}
-			for _, c := range store.Changes(revisions(seen), revisions(now)) {
-				if ctx.Err() != nil {
-					break
-				}
-				if !yield(c, nil) {
-					return
-				}
-			}
-			seen = now
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-			case <-s.closing:
-			}
-			now, err = s.look(ctx, seen)
 		}
+	}
+}
+
+func newHub(s *Store, interval time.Duration) *poll.Hub[store.Revision] {
+	return &poll.Hub[store.Revision]{
+		Interval: interval,
+		Look:     s.look,
+		Fatal:    func(err error) bool { return errors.Is(err, store.ErrClosed) },
 	}
 }
 
@@ -73,19 +56,11 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 type glance struct {
 	info     fs.FileInfo
 	revision store.Revision
-	settled  bool // only another time, size or identity means another content
+	settled  bool // only other times, another size or identity mean another content
 }
 
-func revisions(seen map[string]glance) map[string]store.Revision {
-	m := make(map[string]store.Revision, len(seen))
-	for id, g := range seen {
-		m[id] = g.revision
-	}
-	return m
-}
-
-// look returns the state of the directory, given the last one. Of what cannot be read it returns the last state, with the error.
-func (s *Store) look(ctx context.Context, last map[string]glance) (now map[string]glance, err error) {
+// look returns the revisions of all IDs. Of a file that the system does not let it read it returns the last one, with the error.
+func (s *Store) look(ctx context.Context, last map[string]store.Revision) (now map[string]store.Revision, err error) {
 	err = s.reading(ctx, func() error {
 		names, err := s.dir.Names()
 		if err != nil {
@@ -99,23 +74,22 @@ func (s *Store) look(ctx context.Context, last map[string]glance) (now map[strin
 				}
 			}
 		}
-		now = make(map[string]glance, len(files))
+		now = make(map[string]store.Revision, len(files))
+		seen := make(map[string]glance, len(files))
 		var failed error
 		for _, id := range slices.Sorted(maps.Keys(files)) {
-			g, err := s.glance(files[id], last[id])
+			g, err := s.glance(files[id], s.glances[id])
 			if err != nil {
 				failed = cmp.Or(failed, err) // the first, so that the same state gives the same error
-				g = last[id]
+				g = glance{revision: last[id]}
 			}
 			if g.revision != store.Absent {
-				now[id] = g
+				now[id], seen[id] = g.revision, g
 			}
 		}
+		s.glances = seen
 		return failed
 	})
-	if now == nil {
-		now = last
-	}
 	return now, err
 }
 
@@ -128,12 +102,25 @@ func (s *Store) glance(name string, last glance) (glance, error) {
 	if err != nil {
 		return glance{}, err
 	}
-	if last.settled && os.SameFile(info, last.info) && info.Size() == last.info.Size() && info.ModTime().Equal(last.info.ModTime()) {
+	if last.settled && unchanged(info, last.info) {
 		return last, nil
 	}
 	f, err := s.load(name)
 	if err != nil {
 		return glance{}, err
 	}
-	return glance{info: info, revision: f.revision, settled: time.Since(info.ModTime()) > settled}, nil
+	return glance{info: info, revision: f.revision, settled: s.now().Sub(changed(info)) > settled}, nil
+}
+
+// unchanged reports whether two looks at a file found the same file, size and times.
+func unchanged(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && changed(a).Equal(changed(b))
+}
+
+// changed is when the file was last written, renamed or given another time, as far as the system tells.
+func changed(info fs.FileInfo) time.Time {
+	if t, ok := ctime(info); ok {
+		return t
+	}
+	return info.ModTime()
 }

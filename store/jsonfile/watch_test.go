@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -63,6 +64,15 @@ func (w *watching) age(name string, age time.Duration) {
 	if err := os.Chtimes(filepath.Join(w.dir, name), at, at); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+func lstat(t *testing.T, dir, name string) fs.FileInfo {
+	t.Helper()
+	info, err := os.Lstat(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
 }
 
 func saved(id, content string) store.Change {
@@ -145,6 +155,49 @@ func TestWatchSameTimeAndSize(t *testing.T) {
 	})
 }
 
+// A copy that keeps the times, as cp -p and rsync -t make it, is found by its identity or by when the system last changed the file.
+func TestWatchPreservedTimes(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Now().Add(-time.Hour)
+	preserved := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		var before time.Time
+		if info, err := os.Lstat(path); err == nil {
+			before, _ = ctime(info)
+		}
+		for { // until the clock of the file system has moved on
+			write(t, dir, name, content)
+			if err := os.Chtimes(path, at, at); err != nil {
+				t.Fatal(err)
+			}
+			if c, ok := ctime(lstat(t, dir, name)); !ok || !c.Equal(before) {
+				return
+			}
+		}
+	}
+	preserved("a.json", `{"a":1}`)
+	preserved("b.json", `{"b":1}`)
+	_, told := ctime(lstat(t, dir, "a.json"))
+	real := time.Now()
+	watch(t, dir, func(w *watching) {
+		t := w.t
+		w.s.now = func() time.Time { return real.Add(time.Minute) } // all that is there has long been so
+		write(t, dir, "c.json", `{}`)
+		w.want(saved("c", `{}`))
+		preserved("other", `{"b":2}`)
+		if err := os.Rename(filepath.Join(dir, "other"), filepath.Join(dir, "b.json")); err != nil {
+			t.Fatal(err)
+		}
+		w.want(saved("b", `{"b":2}`))
+		if told {
+			preserved("a.json", `{"a":2}`)
+			w.want(saved("a", `{"a":2}`))
+		}
+		w.wantNothing()
+	})
+}
+
 // counting counts the files that are opened.
 type counting struct {
 	directory
@@ -171,8 +224,12 @@ func TestWatchReadsWhatChanged(t *testing.T) {
 	for _, name := range []string{"a.json", "b.json", "c.json"} {
 		write(t, dir, name, `{}`)
 	}
+	real := time.Now()
 	watch(t, dir, func(w *watching) {
 		t := w.t
+		if _, ok := ctime(lstat(t, dir, "a.json")); ok { // it is of the real clock
+			w.s.now = func() time.Time { return real.Add(time.Minute) }
+		}
 		for _, name := range []string{"a.json", "b.json", "c.json"} {
 			w.age(name, time.Minute)
 		}
