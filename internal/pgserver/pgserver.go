@@ -164,7 +164,7 @@ func tempDir(t testing.TB) string {
 	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	giveAway(t, dir)
+	GiveAway(t, dir)
 	return dir
 }
 
@@ -177,7 +177,7 @@ func newServer(t testing.TB, settings []string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	giveAway(t, s.Dir)
+	GiveAway(t, s.Dir)
 	if s.log, err = os.Create(filepath.Join(base, "log")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"encoding/binary"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,8 @@ type Proxy struct {
 	target   atomic.Value // string
 	listener net.Listener
 	swallow  atomic.Bool
-	cut      atomic.Int64 // how many answers to a commit are let through before the connection is cut; negative: all
+	cut      atomic.Int64 // 0 to cut the next answer to a commit, -1 not to
+	syncs    atomic.Int64
 
 	mu      sync.Mutex
 	cond    *sync.Cond
@@ -83,6 +85,9 @@ func (p *Proxy) Swallow(yes bool) {
 // CutAnswer cuts the connection on which the server says next that a transaction is over, instead of passing that on.
 func (p *Proxy) CutAnswer() { p.cut.Store(0) }
 
+// Exchanges is how many times a client has asked and waited for an answer so far, in the extended protocol.
+func (p *Proxy) Exchanges() int64 { return p.syncs.Load() }
+
 // Passes tells whether nothing is waiting to be cut.
 func (p *Proxy) Passes() bool { return p.cut.Load() < 0 }
 
@@ -115,6 +120,7 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 64<<10)
+	var sent messages
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
@@ -125,6 +131,9 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 			p.cond.Wait()
 		}
 		p.mu.Unlock()
+		if !answers {
+			p.syncs.Add(sent.syncs(buf[:n]))
+		}
 		if answers && overs(buf[:n]) && p.cut.CompareAndSwap(0, -1) {
 			return
 		}
@@ -132,6 +141,38 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 			return
 		}
 	}
+}
+
+// messages follows the messages of a client.
+type messages struct {
+	started bool
+	head    []byte // of a message that has not come in full
+	rest    int    // how much of the current message is still to come
+}
+
+// syncs counts the messages Sync that end in what comes next.
+func (m *messages) syncs(data []byte) (n int64) {
+	for len(data) > 0 {
+		if m.rest > 0 {
+			skip := min(m.rest, len(data))
+			m.rest, data = m.rest-skip, data[skip:]
+			continue
+		}
+		m.head, data = append(m.head, data[0]), data[1:]
+		size := 5 // a type and a length; the first message has no type
+		if !m.started {
+			size = 4
+		}
+		if len(m.head) < size {
+			continue
+		}
+		m.rest = int(binary.BigEndian.Uint32(m.head[size-4:])) - 4
+		if m.started && m.head[0] == 'S' {
+			n++
+		}
+		m.started, m.head = true, m.head[:0]
+	}
+	return n
 }
 
 // overs tells whether an answer of the server ends with ReadyForQuery outside of a transaction, and says that rows were changed.

@@ -29,7 +29,8 @@ func other() (uid, gid int, ok bool) {
 	return 0, 0, false
 }
 
-func giveAway(t testing.TB, path string) {
+// GiveAway makes a file the servers' user's.
+func GiveAway(t testing.TB, path string) {
 	if uid, gid, ok := other(); ok {
 		if err := os.Chown(path, uid, gid); err != nil {
 			t.Fatal(err)

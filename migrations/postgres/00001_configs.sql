@@ -85,8 +85,8 @@ BEGIN
     ELSIF json_typeof(config::json) <> 'object' THEN
         RETURN 'the config is no JSON object';
     END IF;
-    SELECT max(cardinality(n.place)), min(n.path) FILTER (WHERE n.times > 1) INTO depth, twice
-    FROM (SELECT place, path, count(*) OVER (PARTITION BY path) AS times FROM plugin_config_nodes(config)) AS n;
+    SELECT max(cardinality(n.place) + 1) FILTER (WHERE n.type IN ('object', 'array')), min(n.path) FILTER (WHERE n.times > 1) INTO depth, twice
+    FROM (SELECT place, path, type, count(*) OVER (PARTITION BY path) AS times FROM plugin_config_nodes(config)) AS n;
     IF twice IS NOT NULL THEN
         RETURN 'a name stands twice in one object of the config';
     ELSIF depth > 512 THEN
@@ -198,7 +198,7 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT h.config FROM plugin_config_history AS h WHERE h.plugin_id = b.plugin_id AND h.revision = b.revision OFFSET 0
         ) AS kept ON true
-        WHERE b.config IS NOT NULL AND b.config IS DISTINCT FROM kept.config AND plugin_config_problem(b.config) IS NOT NULL;
+        WHERE CASE WHEN b.config IS DISTINCT FROM kept.config THEN plugin_config_problem(b.config) END IS NOT NULL; -- CASE: only then
     END IF;
     SELECT history INTO keep FROM plugin_config_settings;
     IF keep > 0 THEN

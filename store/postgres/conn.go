@@ -123,6 +123,7 @@ func (b *backoff) pause(ctx context.Context) error {
 
 // read calls f, which changes nothing, until it has an answer, or the store's patience or ctx ends.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+	s.made()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -140,6 +141,8 @@ func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) err
 		switch {
 		case a.fate == held:
 			return s.blame(ctx, "", a.error)
+		case a.silence && s.holder(ctx, "") != "":
+			return s.blame(ctx, "", a.error)
 		case a.fate == failed:
 			return a.error
 		case time.Since(began) > s.opts.patience:
@@ -151,38 +154,48 @@ func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) err
 	}
 }
 
-// blame says which session may have kept a call waiting until err.
+// blame says which session has kept a call waiting until err, if that can be found.
 func (s *Store) blame(ctx context.Context, id string, err error) error {
-	var exact int32
-	var who, first string
-	failure := s.attempt(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		err := s.exchange(ctx, conn, time.Millisecond, query{s.sql.holder, []any{id}, func(rows pgx.Rows) error { return rows.Scan(&exact) }})
-		if err != nil && conn.IsClosed() {
-			return err
-		}
-		return s.exchange(ctx, conn, time.Millisecond, query{s.sql.holders, []any{s.sql.schema + ".plugin_configs"}, func(rows pgx.Rows) error {
+	if who := s.holder(ctx, id); who != "" {
+		return fmt.Errorf("%s holds a lock on it: end its transaction, or stop it with pg_terminate_backend, and try again: %w", who, err)
+	}
+	return fmt.Errorf("it took longer than %v, perhaps because another session holds a lock: %w", s.opts.timeout, err)
+}
+
+// holder describes the session that holds the row of id, or else the one that has used the table in the longest transaction; "" if there is
+// none or it cannot be found.
+func (s *Store) holder(ctx context.Context, id string) (who string) {
+	type session struct {
+		pid  int32
+		text string
+	}
+	var sessions []session
+	_ = s.attempt(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		if err := s.exchange(ctx, conn, time.Millisecond, query{holdersSQL, []any{s.sql.schema + ".plugin_configs"}, func(rows pgx.Rows) error {
 			var pid int32
 			var user, application, state string
 			var seconds float64
-			if err := rows.Scan(&pid, &user, &application, &state, &seconds); err != nil {
-				return err
-			}
-			session := fmt.Sprintf("session %d (user %q, application %q, %s, its transaction is %v old)", pid, user, application, state,
-				time.Duration(seconds*float64(time.Second)).Round(time.Millisecond))
-			if first == "" {
-				first = session
-			}
-			if pid == exact {
-				who = session
-			}
+			err := rows.Scan(&pid, &user, &application, &state, &seconds)
+			sessions = append(sessions, session{pid, fmt.Sprintf("session %d (user %q, application %q, %s, its transaction is %v old)",
+				pid, user, application, state, time.Duration(seconds*float64(time.Second)).Round(time.Millisecond))})
+			return err
+		}}); err != nil || len(sessions) == 0 {
+			return err
+		}
+		who = sessions[0].text
+		if len(sessions) == 1 || id == "" {
 			return nil
+		}
+		return s.exchange(ctx, conn, time.Millisecond, query{s.sql.holder, []any{id}, func(rows pgx.Rows) error {
+			var exact int32
+			err := rows.Scan(&exact)
+			for _, session := range sessions {
+				if session.pid == exact {
+					who = session.text
+				}
+			}
+			return err
 		}})
 	})
-	if who == "" {
-		who = first
-	}
-	if failure != nil || who == "" {
-		return fmt.Errorf("it took longer than %v, perhaps because another session holds a lock: %w", s.opts.timeout, err)
-	}
-	return fmt.Errorf("%s holds a lock on it: end its transaction, or stop it with pg_terminate_backend, and try again: %w", who, err)
+	return who
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pluginregistry/pluginregistry/store"
@@ -49,6 +50,7 @@ type attemptError struct {
 	error
 	fate    fate
 	discard bool // the connection leads to a server that does not help
+	silence bool // the server did not answer in time
 }
 
 func (e *attemptError) Unwrap() error { return e.error }
@@ -72,7 +74,8 @@ func judge(err error) *attemptError {
 		return a
 	}
 	a := &attemptError{fate: uncertain}
-	if connecting != nil || pgconn.SafeToRetry(err) {
+	var preparing pgx.ErrPreprocessingBatch // no statement has run
+	if connecting != nil || pgconn.SafeToRetry(err) || errors.As(err, &preparing) {
 		a.fate = lost
 	}
 	what := "the connection to the server was lost"
@@ -92,7 +95,7 @@ func judge(err error) *attemptError {
 	case errors.As(err, &errno):
 		a.error = fmt.Errorf("%s: %w", what, errno)
 	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
-		a.error = errors.New("the server did not answer in time")
+		a.error, a.silence = errors.New("the server did not answer in time"), true
 	case connecting != nil:
 		a.error = fmt.Errorf("%s: %s", what, describe(connecting.Unwrap()))
 	case errors.Is(err, context.Canceled):

@@ -43,7 +43,7 @@ func (l *listener) start(s *Store) {
 	go func() {
 		defer close(l.ended)
 		for ctx.Err() == nil {
-			pause := s.opts.pollInterval
+			pause := min(s.opts.pollInterval, time.Second)
 			if errors.Is(l.listen(ctx, s), errDeaf) {
 				pause = deafPause
 			}

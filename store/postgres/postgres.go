@@ -186,7 +186,17 @@ func newStore(db *sql.DB, o options) *Store {
 
 // Close waits for the calls under way and closes the pool if it is the store's own. Calls after it are store.ErrClosed, and closing again does
 // nothing.
-func (s *Store) Close() error { return s.close() }
+func (s *Store) Close() error {
+	s.made()
+	return s.close()
+}
+
+// made panics for a store that neither Open nor New has made.
+func (s *Store) made() {
+	if s == nil || s.close == nil {
+		panic("postgres: this Store was made neither by Open nor by New")
+	}
+}
 
 // prepare looks at the server and the tables, and makes or upgrades them if it may.
 func (s *Store) prepare(ctx context.Context) error {

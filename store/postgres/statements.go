@@ -29,7 +29,7 @@ func newStatements(schema string) *statements {
 		&s.get: getSQL, &s.configured: configuredSQL, &s.history: historySQL, &s.kept: keptSQL, &s.note: noteSQL, &s.notes: notesSQL,
 		&s.rewrite: rewriteSQL, &s.vacuum: vacuumSQL, &s.save: saveSQL, &s.create: createSQL, &s.remove: removeSQL, &s.setNote: setNoteSQL,
 		&s.createNote: createNoteSQL, &s.current: currentSQL, &s.batch: batchSQL, &s.ask: askSQL,
-		&s.changed: changedSQL, &s.all: allSQL, &s.holders: holdersSQL, &s.holder: holderSQL,
+		&s.changed: changedSQL, &s.all: allSQL, &s.holder: holderSQL,
 	} {
 		*text = strings.ReplaceAll(sql, "{schema}", s.schema)
 	}

@@ -44,6 +44,7 @@ func (w *watch) close() {
 // Watch yields the changes made after the call, whoever makes them. All watchers of a store share one connection, on which the server tells
 // of changes, and one query per change.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
+	s.made()
 	s.watch.woken.Store(true) // what was saved before the call is to be seen by its first look
 	changes := s.watch.hub.Watch(ctx)
 	return func(yield func(store.Change, error) bool) {

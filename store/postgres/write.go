@@ -141,6 +141,7 @@ func (s *Store) SetNote(ctx context.Context, id string, note store.Note, match s
 
 // write has a request committed, and tries again where that helps.
 func (s *Store) write(ctx context.Context, req *request) error {
+	s.made()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -169,7 +170,8 @@ func (s *Store) write(ctx context.Context, req *request) error {
 			req.ask = req.ask || last.fate == uncertain
 			waited := time.Since(req.began)
 			switch {
-			case last.fate == held && waited > s.opts.timeout:
+			case last.fate == held && waited > s.opts.timeout,
+				last.silence && !req.ask && s.holder(ctx, req.puts[0].id) != "":
 				return s.blame(ctx, req.puts[0].id, last.error)
 			case last.fate != held && waited > s.opts.patience:
 				return giveUp(req.ask, fmt.Errorf("given up after %v: %w", s.opts.patience, last.error))
