@@ -1,7 +1,11 @@
-// Command subprocess shows a plugin whose work a process of its own does: how it is built and started, how it shows among the resources,
-// how it is reloaded when somebody changes its config with the sqlite3 shell, and how it is cleaned up. Run it in the module's folder:
+// Command subprocess shows a plugin that works in a process of its own: how the process is built and started, how it is listed among the
+// resources, how it is started anew when its config is changed in the sqlite3 shell, and how it is cleaned up. Run it in the module's
+// folder:
 //
 //	go run ./examples/subprocess
+//
+// process.go shows how to talk to the process so that several calls at once, lost answers and stray lines do no harm, and guard_linux.go how
+// no process is left behind when the host is killed.
 //
 // It needs the go command to build the process. Without a sqlite3 shell it changes the config through a second handle on the database.
 package main
@@ -13,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -54,7 +59,7 @@ func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	reg := registry.New(st)
-	formatters := pluginsystem.NewManager(wrapPlugin(executable))
+	formatters := pluginsystem.NewManager(wrapPlugin(executable, slog.Default()))
 	if _, err := reg.RegisterManager(ctx, "formatter", formatters); err != nil {
 		return err
 	}
@@ -92,11 +97,23 @@ func build(ctx context.Context, dir string) (string, error) {
 	if runtime.GOOS == "windows" {
 		executable += ".exe"
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", executable, "github.com/pluginregistry/pluginregistry/examples/subprocess/worker")
-	if said, err := cmd.CombinedOutput(); err != nil {
+	said, err := output(ctx, "go", "build", "-o", executable, "github.com/pluginregistry/pluginregistry/examples/subprocess/worker")
+	if err != nil {
 		return "", fmt.Errorf("building the worker: %w\n%s", err, said)
 	}
 	return executable, nil
+}
+
+// output runs a command to its end and returns what it says.
+func output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd, end, err := command(name, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer end.Close()
+	defer context.AfterFunc(ctx, func() { _ = end.Close() })()
+	said, err := cmd.CombinedOutput()
+	return said, errors.Join(ctx.Err(), err)
 }
 
 // show has the plugin work, and tells what it holds.
@@ -138,7 +155,7 @@ func edit(ctx context.Context, database, id string, out io.Writer) error {
 	}
 	fmt.Fprintln(out, "the sqlite3 shell sets the width to 30")
 	statement := fmt.Sprintf(`UPDATE plugin_configs SET config = json_set(config, '$.width', 30) WHERE plugin_id = '%s'`, id)
-	if said, err := exec.CommandContext(ctx, shell, "-cmd", ".timeout 5000", database, statement).CombinedOutput(); err != nil {
+	if said, err := output(ctx, shell, "-cmd", ".timeout 5000", database, statement); err != nil {
 		return fmt.Errorf("sqlite3: %w\n%s", err, said)
 	}
 	return nil

@@ -1,22 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
+	"log/slog"
 	"os"
-	"os/exec"
-	"sync"
 	"time"
 
 	"github.com/pluginregistry/pluginregistry/registry"
 	"github.com/pluginregistry/pluginregistry/registry/pluginsystem"
 )
 
-// Formatter is what the plugins of this program are.
+// Formatter is what the plugins of this program do.
 type Formatter interface {
 	Format(ctx context.Context, text string) ([]string, error)
 }
@@ -28,101 +23,93 @@ type wrapConfig struct {
 }
 
 // wrapPlugin is the plugin whose work the executable does.
-func wrapPlugin(executable string) pluginsystem.Definition[Formatter] {
+func wrapPlugin(executable string, log *slog.Logger) pluginsystem.Definition[Formatter] {
 	return pluginsystem.WithConfig(pluginsystem.Definition[Formatter]{
 		Name: "wrap", Version: "1.0.0", Title: "Wrap", Description: "Breaks long lines.", ExecutionMode: registry.ModeSubprocess,
 		Available: func(context.Context) error {
 			_, err := os.Stat(executable)
 			return err
 		},
-	}, func(ctx context.Context, c wrapConfig) (Formatter, error) { return start(ctx, executable, c) })
+	}, func(ctx context.Context, c wrapConfig) (Formatter, error) {
+		w := &worker{executable: executable, config: c, log: log, turn: make(chan struct{}, 1)}
+		w.open, w.close = context.WithCancel(context.Background())
+		if _, err := w.started(ctx); err != nil { // a config that it cannot work with is an error now
+			return nil, err
+		}
+		return w, nil
+	})
 }
 
-// worker is an instance of the plugin: a process that is spoken to in lines of JSON.
+// worker is the plugin: a process, which is started again when it has ended.
 type worker struct {
-	cmd   *exec.Cmd
-	done  chan struct{} // closed when the process has ended and was waited for
-	mu    sync.Mutex    // a question and its answer are one step
-	in    io.WriteCloser
-	out   *os.File
-	lines *bufio.Reader
+	executable string
+	config     wrapConfig
+	log        *slog.Logger
+	open       context.Context // ends with Close
+	close      context.CancelFunc
+	turn       chan struct{} // full while a call looks at process or starts one
+	process    *process
 }
 
-// start starts the process, which runs until Close, and has it take its config. ctx ends the starting only.
-func start(ctx context.Context, executable string, c wrapConfig) (*worker, error) {
-	out, theirs, err := os.Pipe()
+// Format has the process wrap a text. It may be called concurrently. If the process ends meanwhile, the call fails: whether to ask again is
+// for the caller to decide. The next call starts the process again.
+func (w *worker) Format(ctx context.Context, text string) ([]string, error) {
+	p, err := w.started(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
-	w := &worker{cmd: exec.Command(executable), done: make(chan struct{}), out: out, lines: bufio.NewReader(out)}
-	w.cmd.Stdout, w.cmd.Stderr = theirs, os.Stderr
-	if w.in, err = w.cmd.StdinPipe(); err != nil {
-		return nil, errors.Join(err, out.Close())
-	}
-	if err := w.cmd.Start(); err != nil {
-		return nil, errors.Join(err, out.Close())
-	}
-	go func() {
-		_ = w.cmd.Wait() // whenever it ends, so that it never stays a zombie
-		close(w.done)
-	}()
-	if _, err := w.ask(ctx, c); err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	return w, nil
+	return p.ask(ctx, request{Text: text})
 }
 
-// Format has the process wrap a text. If ctx is done before the answer is there the process is killed, as its answer would be taken for
-// that of the next text.
-func (w *worker) Format(ctx context.Context, text string) ([]string, error) {
-	return w.ask(ctx, map[string]string{"text": text})
-}
-
-func (w *worker) ask(ctx context.Context, question any) ([]string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() { _ = w.cmd.Process.Kill() })
-	defer stop()
-	err := json.NewEncoder(w.in).Encode(question)
-	var line []byte
-	if err == nil {
-		line, err = w.lines.ReadBytes('\n')
+// started returns the process. If it has ended, it starts another one, which gets the config first.
+func (w *worker) started(ctx context.Context) (*process, error) {
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
+	defer func() { <-w.turn }()
+	if w.open.Err() != nil {
+		return nil, errors.New("the plugin is closed")
+	}
+	if w.process != nil && w.process.running() {
+		return w.process, nil
+	}
+	p, err := startProcess(w.executable, w.log)
 	if err != nil {
-		return nil, errors.Join(ctx.Err(), fmt.Errorf("the worker has ended: %w", err))
+		return nil, err
 	}
-	var answer struct {
-		Lines []string
-		Error string
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.open, cancel)()
+	if _, err := p.ask(ctx, request{Config: &w.config}); err != nil {
+		_ = p.end.Close()
+		<-p.done
+		return nil, err
 	}
-	if err := json.Unmarshal(line, &answer); err != nil {
-		return nil, errors.New("the worker's answer is not JSON")
-	}
-	if answer.Error != "" {
-		return nil, fmt.Errorf("the worker says: %s", answer.Error)
-	}
-	return answer.Lines, nil
+	w.process = p
+	return p, nil
 }
 
-// ChildPIDs tells the process to Resources and Cleanup.
+// ChildPIDs tells the process to Resources and Cleanup, which find its descendants.
 func (w *worker) ChildPIDs() []int {
-	select {
-	case <-w.done:
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	if w.process == nil || !w.process.running() {
 		return nil
-	default:
-		return []int{w.cmd.Process.Pid}
 	}
+	return []int{w.process.cmd.Process.Pid}
 }
 
-// Close ends the input of the process, upon which it ends itself, and waits for that. After five seconds it is killed.
-func (w *worker) Close() error {
-	_ = w.in.Close()
-	select {
-	case <-w.done:
-	case <-time.After(5 * time.Second):
-		_ = w.cmd.Process.Kill()
-		<-w.done
+// Close ends the process and waits for it; when ctx ends, and after five seconds at the latest, it is killed.
+func (w *worker) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	w.close()
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	if w.process != nil {
+		w.process.close(ctx)
 	}
-	return w.out.Close()
+	return nil
 }

@@ -1,6 +1,7 @@
 // Command worker is the process behind the plugin of the subprocess example: it wraps texts. It reads one JSON object a line from its
-// standard input and answers each with one on its standard output. The first line is its config, {"width": 40, "indent": "> "}; those
-// after it are {"text": "…"}. An answer is {"lines": ["…"]} or {"error": "…"}. It ends when its input does.
+// standard input, and answers each with one on its standard output. The first is {"id": 1, "config": {"width": 40, "indent": "> "}}; those
+// after it are {"id": 2, "text": "…"}. An answer is {"id": 2, "lines": ["…"]} or {"id": 2, "error": "…"}; answers come in any order. The
+// worker ends when its input does.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -19,11 +21,14 @@ type config struct {
 }
 
 type request struct {
-	Text string `json:"text"`
+	ID     int     `json:"id"`
+	Config *config `json:"config"`
+	Text   string  `json:"text"`
 }
 
 type answer struct {
-	Lines []string `json:"lines"`
+	ID    int      `json:"id"`
+	Lines []string `json:"lines,omitempty"`
 	Error string   `json:"error,omitempty"`
 }
 
@@ -34,42 +39,53 @@ func main() {
 	}
 }
 
+// serve answers all requests, those after the config at once.
 func serve(in io.Reader, out io.Writer) error {
-	lines := bufio.NewReader(in)
-	answers := json.NewEncoder(out)
+	var writing sync.Mutex
+	write := func(a answer) error {
+		line, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		writing.Lock()
+		defer writing.Unlock()
+		_, err = fmt.Fprintf(out, "\n%s\n", line) // on a line of its own, even if something else has begun one
+		return err
+	}
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	requests := bufio.NewReader(in)
 	var c *config
 	for {
-		line, err := lines.ReadBytes('\n')
+		line, err := requests.ReadBytes('\n')
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := answers.Encode(reply(&c, line)); err != nil {
-			return err
+		var r request
+		if err := json.Unmarshal(line, &r); err != nil || r.ID == 0 {
+			return fmt.Errorf("a line of %d bytes is no request", len(line))
 		}
-	}
-}
-
-// reply answers one line. The first one that is well sets *c.
-func reply(c **config, line []byte) answer {
-	if *c == nil {
-		var first config
-		if err := json.Unmarshal(line, &first); err != nil {
-			return answer{Error: "the first line is no config"}
+		if c == nil {
+			a := answer{ID: r.ID}
+			switch {
+			case r.Config == nil:
+				a.Error = "the first request has no config"
+			case r.Config.Width <= utf8.RuneCountInString(r.Config.Indent):
+				a.Error = "the width leaves no room beside the indent"
+			default:
+				c = r.Config
+			}
+			if err := write(a); err != nil {
+				return err
+			}
+			continue
 		}
-		if first.Width <= utf8.RuneCountInString(first.Indent) {
-			return answer{Error: "the width leaves no room beside the indent"}
-		}
-		*c = &first
-		return answer{}
+		config := *c
+		answering.Go(func() { _ = write(answer{ID: r.ID, Lines: wrap(r.Text, config)}) }) // if nobody reads it, the input ends soon
 	}
-	var r request
-	if err := json.Unmarshal(line, &r); err != nil {
-		return answer{Error: "the line is no request"}
-	}
-	return answer{Lines: wrap(r.Text, **c)}
 }
 
 // wrap breaks a text between words so that no line is wider than it must be.

@@ -9,19 +9,31 @@ import (
 
 func TestServe(t *testing.T) {
 	var out strings.Builder
-	in := `nonsense` + "\n" + `{"width":2,"indent":"> "}` + "\n" + `{"width":7,"indent":"> "}` + "\n" + `{"text":"to be or"}` + "\n" + `[]` + "\n" + `{"text":""}` + "\n"
+	in := `{"id":1,"text":"x"}
+{"id":2,"config":{"width":2,"indent":"> "}}
+{"id":3,"config":{"width":7,"indent":"> "}}
+{"id":4,"text":"to be or"}
+{"id":5,"text":""}
+`
 	if err := serve(strings.NewReader(in), &out); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"lines":null,"error":"the first line is no config"}
-{"lines":null,"error":"the width leaves no room beside the indent"}
-{"lines":null}
-{"lines":["\u003e to be","\u003e or"]}
-{"lines":null,"error":"the line is no request"}
-{"lines":null}
-`
-	if out.String() != want {
-		t.Errorf("it answered\n%s\nwant\n%s", out.String(), want)
+	got := strings.Split(strings.TrimSpace(out.String()), "\n\n")
+	slices.Sort(got) // the texts are answered in any order
+	want := []string{
+		`{"id":1,"error":"the first request has no config"}`,
+		`{"id":2,"error":"the width leaves no room beside the indent"}`,
+		`{"id":3}`,
+		`{"id":4,"lines":["\u003e to be","\u003e or"]}`,
+		`{"id":5}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("it answered\n%s\nwant\n%s", got, want)
+	}
+	for _, bad := range []string{"nonsense\n", "[]\n", `{"text":"x"}` + "\n"} {
+		if err := serve(strings.NewReader(bad), &out); err == nil {
+			t.Errorf("it took %q for a request", bad)
+		}
 	}
 }
 
