@@ -377,7 +377,7 @@ func BenchmarkSaveConfig(b *testing.B) {
 			return err
 		}),
 		side("parts", func(id string, config json.RawMessage) error {
-			if err := r.Validate(id, config); err != nil {
+			if err := r.Validate(b.Context(), id, config); err != nil {
 				return err
 			}
 			if _, err := aead.Encrypt([]byte(`"sk-1000"`), []byte(id)); err != nil {

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,192 +32,232 @@ func matchOf(opts []SaveOption) store.Revision {
 	return o.match
 }
 
-// fault is an error of one plugin's config.
-func fault(id, doing string, err error) error {
-	return fmt.Errorf("registry: %s of %q: %w", doing, id, err)
+// ReadOption changes what a read returns. Its zero value changes nothing.
+type ReadOption struct{ set func(*readOptions) }
+
+type readOptions struct{ hideSecrets bool }
+
+// HideSecrets makes a read return Redacted, or a text that begins with it, in the place of every secret: of what is sealed, and of what is
+// secret by today's schema. If nobody can tell what is secret, because no plugin has the ID or its schema cannot be read, it hides every
+// string and number. Names are shown. It needs no key.
+//
+// A config read so can be edited and saved: SaveConfig keeps the secrets. See Redacted.
+func HideSecrets() ReadOption { return ReadOption{func(o *readOptions) { o.hideSecrets = true }} }
+
+func hides(opts []ReadOption) bool {
+	var o readOptions
+	for _, opt := range opts {
+		if opt.set != nil {
+			opt.set(&o)
+		}
+	}
+	return o.hideSecrets
 }
 
-// LoadConfig returns the config that is stored under id, its secrets opened. Where nothing is stored the config is {}, the revision
-// store.Absent, and there is no error, as in the Python original. The ID need not be a registered plugin's.
+// LoadConfig returns the config that is stored under id, its secrets opened, or hidden with HideSecrets. If nothing is stored the config
+// is {}, the revision store.Absent, and there is no error, as in the Python original. The ID need not be that of a registered plugin.
 //
 // Errors: store.ErrCorrupt if what is stored cannot be read, ErrSecretLocked if a secret in it cannot be opened, store.ErrInvalidID, or
 // what the store says.
-func (r *Registry) LoadConfig(ctx context.Context, id string) (store.Record, error) {
-	rec, err := r.configs().Get(ctx, id)
-	r.settle(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return nothing(id), nil
+func (r *Registry) LoadConfig(ctx context.Context, id string, opts ...ReadOption) (store.Record, error) {
+	rec, err := r.load(ctx, id, hides(opts))
+	return rec, failed("load config", id, err)
+}
+
+func (r *Registry) load(ctx context.Context, id string, hide bool) (store.Record, error) {
+	rec, err := r.get(ctx, id)
+	if err != nil {
+		return store.Record{}, err
+	}
+	return r.shown(r.owner(id), rec, hide)
+}
+
+// shown returns a stored record as its readers get it.
+func (r *Registry) shown(o owner, rec store.Record, hide bool) (store.Record, error) {
+	if !hide && !mayHoldSealed(rec.Config) {
+		return rec, nil
+	}
+	was, err := r.parse(o, rec)
+	switch {
+	case err != nil:
+	case hide:
+		rec.Config = r.hide(o, was.sealed, rec.Revision).Append(nil)
+	default:
+		err = was.whole()
+		rec.Config = was.opened.Append(nil)
 	}
 	if err != nil {
 		return store.Record{}, err
 	}
-	return r.opened(rec)
+	return rec, nil
 }
 
-// nothing is the record of a config that is not there.
-func nothing(id string) store.Record {
-	return store.Record{ID: id, Config: json.RawMessage(`{}`), Revision: store.Absent}
+// RedactedConfig is LoadConfig with HideSecrets.
+func (r *Registry) RedactedConfig(ctx context.Context, id string) (store.Record, error) {
+	rec, err := r.load(ctx, id, true)
+	return rec, failed("redacted config", id, err)
 }
 
 // SaveConfig stores config under id, in the place of what was there, and returns what LoadConfig would. config is a map, a struct, or
-// JSON as json.RawMessage or []byte; it must encode to a JSON object. The keys keep their order and the numbers their digits.
+// JSON as json.RawMessage or []byte; it must encode to a JSON object. Keys keep their order and numbers their digits. Members of a struct
+// that are nil slices, maps, pointers or interfaces are left out.
 //
-// If a plugin with that ID is registered, the config is validated against its schema, and the values of secret fields are sealed. The
-// plugin is configured from the moment SaveConfig returns nil. An error has changed nothing. Redacted in a secret field, or where a sealed
-// value is stored, stands for the stored value, and a value that is given sealed stays sealed. The limits of a config (16 MiB, 512 levels)
-// are for what is stored: sealing adds a level, and a third to the secret's size.
+// If a plugin has the ID, or the ID is an instance of one, the config is completed with the defaults of the schema and the result is
+// judged; what is stored is config without defaults. Secrets are sealed: the values of secret fields, and every value that is stored sealed
+// in the config it replaces, whatever today's schema says and wherever the value is now. In a secret field the text Redacted keeps the
+// stored value. A value passed as {"$secret": …} is opened if it belongs there, and sealed.
 //
-// Where no schema tells which fields are secret, because the plugin is not registered or its schema cannot be read, a config with sealed
-// values is not saved over: that could leave its secrets in plain text. WithPlaintextSecrets allows it.
+// A registry that has a key (WithSecrets) saves nothing if nobody can tell which values are secret, because no plugin has the ID or its
+// schema cannot be read; WithPlaintextSecrets allows it. Without a key such a config is saved unless the stored one has sealed values.
 //
-// Errors: store.ErrInvalidConfig if config is no JSON object that can be kept, *ValidationError, ErrUnusableSchema, ErrUnknownPlugin,
-// ErrNoSecretKey, ErrSecretLocked if a stored or given secret that is to be kept cannot be opened, store.ErrConflict with IfRevision,
-// store.ErrInvalidID, or what the store says, such as that the disk is full.
+// The plugin is configured from the moment SaveConfig returns nil. An error has changed nothing, except store.ErrUncertain and the error
+// of a ctx that ends during the write. The limits of a config (16 MiB, 512 levels) are for what is stored: sealing adds a level, and a
+// third to a secret's size.
+//
+// Errors: store.ErrInvalidConfig if config is no JSON object that can be kept or has Redacted where no stored value is meant,
+// *ValidationError, ErrUnusableSchema, ErrUnknownPlugin, ErrNoSecretKey, ErrSecretLocked if a stored or given secret that is to be kept
+// cannot be opened, store.ErrConflict with IfRevision or if a hidden secret was taken from another revision, store.ErrInvalidID, or what
+// the store says, such as that the disk is full.
 func (r *Registry) SaveConfig(ctx context.Context, id string, config any, opts ...SaveOption) (store.Record, error) {
-	text, err := encode(id, config)
+	given, _, err := r.encode(r.owner(id), config)
 	if err != nil {
-		return store.Record{}, err
+		return store.Record{}, failed("save config", id, err)
 	}
-	match := matchOf(opts)
-	for {
-		p, err := r.prepare(ctx, id, text, match)
-		if err != nil {
-			return store.Record{}, err
-		}
-		var rec store.Record
-		err = r.writing(ctx, setting(configured, true), func() (err error) {
-			rec, err = r.configs().Put(ctx, id, p.sealed, p.match)
-			return err
-		}, id)
-		if err != nil && p.match != match && errors.Is(err, store.ErrConflict) {
-			continue // it relied on what was stored, and that has changed; or it must look at it
-		}
-		if err != nil {
-			return store.Record{}, err
-		}
-		rec.Config = p.plain
-		return rec, nil
-	}
+	rec, err := r.save(ctx, change{id: id, match: matchOf(opts), given: given})
+	return rec, failed("save config", id, err)
 }
 
-// encode returns the canonical text of config.
-func encode(id string, config any) (json.RawMessage, error) {
-	text, err := jsontext.Encode(config)
-	if err != nil {
-		return nil, fault(id, "the config", fmt.Errorf("%w: %w", store.ErrInvalidConfig, err))
-	}
-	return text, nil
-}
-
-// DeleteConfig deletes the config of id. Deleting what is not there is no error. The plugin is not configured from the moment it
-// returns nil. With IfRevision the error may be store.ErrConflict.
-func (r *Registry) DeleteConfig(ctx context.Context, id string, opts ...SaveOption) error {
-	return r.writing(ctx, setting(configured, false), func() error {
-		return r.configs().Delete(ctx, id, matchOf(opts))
-	}, id)
-}
-
-// UpdateConfig loads the config of id, has edit change it, and saves what edit returns, if nobody else has saved meanwhile; else it does
-// so again with what is then there. edit gets what LoadConfig returns and may be called several times. Its error ends the update and is
-// returned; otherwise the errors are those of LoadConfig and SaveConfig.
-func (r *Registry) UpdateConfig(ctx context.Context, id string, edit func(store.Record) (any, error)) (store.Record, error) {
-	for {
-		rec, err := r.LoadConfig(ctx, id)
-		if err != nil {
-			return store.Record{}, err
-		}
-		before := rec.Revision
-		config, err := edit(rec)
-		if err != nil {
-			return store.Record{}, err
-		}
-		saved, err := r.SaveConfig(ctx, id, config, IfRevision(before))
-		if !errors.Is(err, store.ErrConflict) {
-			return saved, err
-		}
-	}
-}
-
-// SaveConfigs stores several configs, by plugin ID: all, or none if there is any error. Each is checked as SaveConfig does it, and all
+// SaveConfigs stores several configs, by config ID: all, or none if there is any error. Each is checked as SaveConfig does it, and all
 // that do not fit are reported, joined. The records come in the order of the IDs. The store must be a store.Batcher, else the error is
 // errors.ErrUnsupported; the stores of this module are.
 func (r *Registry) SaveConfigs(ctx context.Context, configs map[string]any) ([]store.Record, error) {
+	recs, err := r.saveAll(ctx, configs)
+	return recs, failed("save configs", "", err)
+}
+
+func (r *Registry) saveAll(ctx context.Context, configs map[string]any) ([]store.Record, error) {
 	ids := slices.Sorted(maps.Keys(configs))
-	for {
-		puts := make([]store.Put, 0, len(ids))
-		plain := make([]json.RawMessage, 0, len(ids))
+	given := make([]*jsontext.Value, len(ids))
+	var errs []error
+	for i, id := range ids {
+		config, _, err := r.encode(r.owner(id), configs[id])
+		given[i] = config
+		if err != nil {
+			errs = append(errs, failed("save config", id, err))
+		}
+	}
+	for try := 0; ; try++ {
+		puts := make([]store.Put, len(ids))
+		plans := make([]plan, len(ids))
 		relied := false
-		var errs []error
-		for _, id := range ids {
-			text, err := encode(id, configs[id])
-			var p prepared
-			if err == nil {
-				p, err = r.prepare(ctx, id, text, store.Any)
-			}
-			if err != nil {
-				errs = append(errs, err)
+		for i, id := range ids {
+			if given[i] == nil {
 				continue
 			}
-			relied = relied || p.match != store.Any
-			puts = append(puts, store.Put{ID: id, Config: p.sealed, Match: p.match})
-			plain = append(plain, p.plain)
+			var err error
+			if plans[i], puts[i], err = r.prepare(ctx, change{id: id, match: store.Any, given: given[i]}); err != nil {
+				errs = append(errs, failed("save config", id, err))
+			}
+			relied = relied || puts[i].Match != store.Any
 		}
 		if errs != nil {
 			return nil, errors.Join(errs...)
 		}
-		recs, err := r.putAll(ctx, puts)
-		if relied && errors.Is(err, store.ErrConflict) {
-			continue
+		var recs []store.Record
+		err := r.writing(ctx, setting(configured, true), func() (err error) {
+			recs, err = store.PutAll(ctx, r.configs(), puts)
+			return err
+		}, ids...)
+		if err == nil {
+			for i := range recs {
+				recs[i].Config = plans[i].plain
+			}
+			return recs, nil
 		}
-		if err != nil {
+		if !relied || !errors.Is(err, store.ErrConflict) {
 			return nil, err
 		}
-		for i := range recs {
-			recs[i].Config = plain[i]
+		if err := pause(ctx, try); err != nil {
+			return nil, err
 		}
-		return recs, nil
 	}
 }
 
-func (r *Registry) putAll(ctx context.Context, puts []store.Put) ([]store.Record, error) {
-	ids := make([]string, len(puts))
-	for i, p := range puts {
-		ids[i] = p.ID
-	}
-	var recs []store.Record
-	err := r.writing(ctx, setting(configured, true), func() (err error) {
-		recs, err = store.PutAll(ctx, r.configs(), puts)
-		return err
-	}, ids...)
-	return recs, err
-}
-
-// prepared is a config that may be saved.
-type prepared struct {
-	plain  json.RawMessage // as it was given, secrets open
-	sealed json.RawMessage // as it is stored
-	match  store.Revision  // what it may be saved over
-}
-
-// prepare validates a config and seals its secrets.
-func (r *Registry) prepare(ctx context.Context, id string, text json.RawMessage, match store.Revision) (prepared, error) {
-	p := prepared{plain: text, sealed: text, match: match}
-	s := r.schemaState(id)
-	found, err := r.openSecrets(ctx, id, s, &p)
+// PatchConfig changes what is stored under id by an RFC 7396 merge patch: members that are null are deleted, objects are patched, and
+// everything else, lists too, is replaced. What the patch does not name keeps its text and its place; new keys come last. patch is given
+// as a config is. The result is saved as SaveConfig would; if somebody else saves meanwhile, the patch is made again on what is stored
+// then, or with IfRevision the error is store.ErrConflict. The errors are those of LoadConfig and SaveConfig.
+func (r *Registry) PatchConfig(ctx context.Context, id string, patch any, opts ...SaveOption) (store.Record, error) {
+	given, written, err := r.encode(r.owner(id), patch)
 	if err != nil {
-		return p, err
+		return store.Record{}, failed("patch config", id, err)
 	}
-	if err := r.validate(id, s, p.plain, found.config); err != nil {
-		return p, err
-	}
-	return p, found.seal(r, id, &p)
+	rec, err := r.save(ctx, change{id: id, match: matchOf(opts), edits: true, make: func(_ owner, was stored) (draft, error) {
+		return draft{config: merger{written}.patched(was.opened, given)}, was.whole()
+	}})
+	return rec, failed("patch config", id, err)
 }
 
-// schemaState returns the schema of a registered plugin, or nil.
-func (r *Registry) schemaState(id string) *schemaState {
-	c, n := r.snapshot().find(id)
-	if c == nil {
-		return nil
+// UpdateConfig loads the config of id, has edit change it, and saves what edit returns. If somebody else saves meanwhile, it does so again
+// with what is then there, so edit may be called several times. edit gets what LoadConfig returns and returns a config as SaveConfig takes
+// it. Its error ends the update and is the cause of the error returned; otherwise the errors are those of LoadConfig and SaveConfig.
+//
+// Every value that edit left equal keeps its stored text, also if edit decodes the config into a map, where numbers become float64; keys
+// that stay keep their order, and new ones come last.
+func (r *Registry) UpdateConfig(ctx context.Context, id string, edit func(store.Record) (any, error)) (store.Record, error) {
+	rec, err := r.save(ctx, change{id: id, match: store.Any, edits: true, make: func(o owner, was stored) (draft, error) {
+		if err := was.whole(); err != nil {
+			return draft{}, err
+		}
+		rec := was.Record
+		rec.Config = was.opened.Append(nil)
+		config, err := edit(rec)
+		if err != nil {
+			return draft{}, err
+		}
+		after, written, err := r.encode(o, config)
+		if err != nil {
+			return draft{}, err
+		}
+		return draft{config: merger{written}.merge(was.opened, was.opened, after)}, nil
+	}})
+	return rec, failed("update config", id, err)
+}
+
+// CopyConfig saves the config of one ID under another, as SaveConfig would: it is judged by the schema of to, and its secrets are opened
+// and sealed for to. With IfRevision(store.Absent) nothing is written over. If nothing is stored under from the error is
+// store.ErrNotFound; else the errors are those of LoadConfig and SaveConfig.
+func (r *Registry) CopyConfig(ctx context.Context, from, to string, opts ...SaveOption) (store.Record, error) {
+	rec, err := r.save(ctx, change{id: to, match: matchOf(opts), make: func(owner, stored) (draft, error) {
+		source, err := r.read(ctx, r.owner(from))
+		switch {
+		case err != nil:
+		case source.Revision == store.Absent:
+			err = store.ErrNotFound
+		default:
+			err = source.whole()
+		}
+		if err != nil {
+			return draft{}, fmt.Errorf("the config of %s: %w", quoteID(from), err)
+		}
+		return draft{config: source.opened, from: []stored{source}}, nil
+	}})
+	return rec, failed("copy config to", to, err)
+}
+
+// DeleteConfig deletes the config of id. Deleting what is not there is no error. The plugin is not configured from the moment it returns
+// nil. The note of an instance is deleted with its config; that of a plugin's own config stays. Errors: store.ErrConflict with IfRevision,
+// store.ErrInvalidID, or what the store says.
+func (r *Registry) DeleteConfig(ctx context.Context, id string, opts ...SaveOption) error {
+	err := r.delete(ctx, id, matchOf(opts))
+	if a, ok := r.st.(store.Annotator); ok && err == nil && r.owner(id).instance != "" {
+		_, err = a.SetNote(ctx, id, store.Note{}, store.Any)
 	}
-	return c.schemas[n]
+	return failed("delete config", id, err)
+}
+
+func (r *Registry) delete(ctx context.Context, id string, match store.Revision) error {
+	return r.writing(ctx, setting(configured, false), func() error {
+		return r.configs().Delete(ctx, id, match)
+	}, id)
 }

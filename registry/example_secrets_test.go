@@ -87,7 +87,7 @@ func ExampleRegistry_RedactedConfig() {
 	// {"api_key":"hunter2","url":"https://example.com"} <nil>
 }
 
-func ExampleRegistry_Check() {
+func ExampleRegistry_Migrate() {
 	ctx := context.Background()
 	st := memory.New()
 	// An earlier version of the plugin saved this.
@@ -98,7 +98,7 @@ func ExampleRegistry_Check() {
 	if _, err := reg.RegisterManager(ctx, "llm", hosted{}); err != nil { // hosted is a registry.Migrator
 		log.Fatal(err)
 	}
-	if err := reg.Check(ctx, "llm_hosted"); err != nil {
+	if err := reg.Migrate(ctx, "llm_hosted"); err != nil {
 		log.Fatal(err)
 	}
 	rec, err := reg.LoadConfig(ctx, "llm_hosted")

@@ -128,7 +128,7 @@ func ExampleRegistry_UpdateConfig() {
 
 func ExampleRegistry_Validate() {
 	reg := newRegistry(context.Background())
-	err := reg.Validate("transcription_whisper", map[string]any{"device": "gpu", "beam": 50})
+	err := reg.Validate(context.Background(), "transcription_whisper", map[string]any{"device": "gpu", "beam": 50})
 	if invalid, ok := errors.AsType[*registry.ValidationError](err); ok {
 		for _, issue := range invalid.Issues {
 			fmt.Printf("%s (%s): %s\n", issue.Pointer, issue.Keyword, issue.Message)

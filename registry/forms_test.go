@@ -26,7 +26,7 @@ func TestRandomForms(t *testing.T) {
 		}
 		form := redacted(t, reg, "c_p")
 		sealed := stored(t, st, "c_p")
-		if err := reg.Validate("c_p", json.RawMessage(form)); err != nil {
+		if err := reg.Validate(t.Context(), "c_p", json.RawMessage(form)); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 		}
 		saveForm("the form", form, before)

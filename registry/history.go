@@ -8,33 +8,39 @@ import (
 )
 
 // History returns the states that the config of id was in, newest first, the current one included, at most limit of them (0: all that
-// are kept), their secrets opened. A state that cannot be read or opened has its Err set. The store must be a store.Historian, else the
-// error is errors.ErrUnsupported.
-func (r *Registry) History(ctx context.Context, id string, limit int) ([]store.Version, error) {
+// are kept), their secrets opened, or hidden with HideSecrets. A state that cannot be read or opened has its Err set. The store must be a
+// store.Historian, else the error is errors.ErrUnsupported.
+func (r *Registry) History(ctx context.Context, id string, limit int, opts ...ReadOption) ([]store.Version, error) {
 	versions, err := store.History(ctx, r.configs(), id, limit)
 	if err != nil {
-		return nil, err
+		return nil, failed("history", id, err)
 	}
+	o := r.owner(id)
 	for i := range versions {
 		v := &versions[i]
 		if !v.Configured || v.Err != nil {
 			continue
 		}
-		opened, err := r.opened(v.Record)
+		shown, err := r.shown(o, v.Record, hides(opts))
 		if err != nil {
-			v.Config, v.Err = nil, err
+			v.Config, v.Err = nil, failed("history", id, err)
 			continue
 		}
-		v.Record = opened
+		v.Record = shown
 	}
 	return versions, nil
 }
 
-// Rollback saves the config that id had at an earlier revision again, as SaveConfig would: validated against today's schema, and as a new
+// Rollback saves the config that id had at an earlier revision again, as SaveConfig would: judged by today's schema, and as a new
 // revision, so that it can be undone like any save. Rolling back to a deletion deletes. A revision that is not in the history is
 // store.ErrNotFound, one that cannot be read or opened store.ErrCorrupt or ErrSecretLocked; else the errors are those of SaveConfig.
-func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision) (store.Record, error) {
-	versions, err := store.History(ctx, r.configs(), id, 0) // SaveConfig opens the secrets, and knows then that they are some
+func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision, opts ...SaveOption) (store.Record, error) {
+	rec, err := r.rollback(ctx, id, to, matchOf(opts))
+	return rec, failed("rollback", id, err)
+}
+
+func (r *Registry) rollback(ctx context.Context, id string, to, match store.Revision) (store.Record, error) {
+	versions, err := store.History(ctx, r.configs(), id, 0)
 	if err != nil {
 		return store.Record{}, err
 	}
@@ -44,10 +50,16 @@ func (r *Registry) Rollback(ctx context.Context, id string, to store.Revision) (
 		case v.Err != nil:
 			return store.Record{}, v.Err
 		case !v.Configured:
-			return nothing(id), r.DeleteConfig(ctx, id)
+			return nothing(id), r.delete(ctx, id, match)
 		default:
-			return r.SaveConfig(ctx, id, v.Config)
+			return r.save(ctx, change{id: id, match: match, make: func(o owner, _ stored) (draft, error) {
+				then, err := r.parse(o, v.Record)
+				if err == nil {
+					err = then.whole()
+				}
+				return draft{config: then.opened, from: []stored{then}}, err
+			}})
 		}
 	}
-	return store.Record{}, fault(id, "the history", fmt.Errorf("%w at revision %q", store.ErrNotFound, string(to)))
+	return store.Record{}, fmt.Errorf("%w at revision %q", store.ErrNotFound, string(to))
 }

@@ -234,7 +234,7 @@ func TestNothingShowsAValue(t *testing.T) {
 			t.Errorf("%s is saved", member)
 		}
 		_, all := reg.SaveConfigs(ctx, map[string]any{"c_p": json.RawMessage(config), "c_q": json.RawMessage(config)})
-		show(rec, err, all, reg.Validate("c_p", json.RawMessage(config)))
+		show(rec, err, all, reg.Validate(t.Context(), "c_p", json.RawMessage(config)))
 		if canonical, err := store.Canonical(json.RawMessage(config)); err == nil {
 			put(t, st, "c_p", string(canonical)) // as if it had been valid once
 			loaded, err := reg.LoadConfig(ctx, "c_p")

@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 
 	"github.com/pluginregistry/pluginregistry/internal/poll"
+	"github.com/pluginregistry/pluginregistry/internal/schema"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -18,6 +20,7 @@ type Registry struct {
 	plaintext       bool // secrets may be stored in plain text
 	strict          bool // no save without a usable schema
 	withoutChecking bool
+	schemaOptions   schema.Options
 
 	now         atomic.Pointer[snapshot] // what readers see
 	schemaNotes atomic.Bool              // a schema was found faulty when it was compiled
@@ -46,8 +49,8 @@ func WithLogger(l *slog.Logger) Option {
 // WithSecrets makes the registry seal the secret fields of configs with a before they are stored. See package secret for keys.
 func WithSecrets(a AEAD) Option { return Option{func(r *Registry) { r.aead = a }} }
 
-// WithPlaintextSecrets allows secret fields to be stored in plain text where WithSecrets is not given, for data that somebody else
-// protects. It also lets configs be saved whose secret fields cannot be told from the others; see ErrUnusableSchema.
+// WithPlaintextSecrets allows secret fields to be stored in plain text if WithSecrets is not given, for data that somebody else protects.
+// Beside WithSecrets it allows configs to be saved though nobody can tell which values are secret: see SaveConfig.
 func WithPlaintextSecrets() Option { return Option{func(r *Registry) { r.plaintext = true }} }
 
 // WithStrictSchemas refuses to save the config of a registered plugin whose schema cannot be used to validate it. Without it such a
@@ -56,6 +59,19 @@ func WithStrictSchemas() Option { return Option{func(r *Registry) { r.strict = t
 
 // WithoutValidation saves configs without checking them against their schemas.
 func WithoutValidation() Option { return Option{func(r *Registry) { r.withoutChecking = true }} }
+
+// WithSecretMarks makes values secret that a schema marks in a way of its own: isMark is called with each keyword of a schema and its
+// value, and tells whether what that schema applies to is secret. The known marks count without it: writeOnly, the format password,
+// x-secret, airbyte_secret and others that docs/secrets.md lists. isMark must be quick, safe for concurrent use, and say the same each time.
+func WithSecretMarks(isMark func(keyword string, value json.RawMessage) bool) Option {
+	return Option{func(r *Registry) { r.schemaOptions.SecretMark = isMark }}
+}
+
+// WithSchemaDocuments gives schemas that references may name, by their URIs. Nothing is ever fetched: a reference to a document that is not
+// given here is left out, and SchemaErr says so. The documents must not be changed afterwards.
+func WithSchemaDocuments(documents map[string]json.RawMessage) Option {
+	return Option{func(r *Registry) { r.schemaOptions.Documents = documents }}
+}
 
 // New returns a registry without plugins that keeps configs in st. It does no I/O. The caller closes st after the last use of the
 // registry. New panics if st is nil.

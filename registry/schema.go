@@ -63,12 +63,15 @@ func (s *schemaState) note() error {
 // reason tells why the schema cannot be used to validate. It must have been compiled.
 func (s *schemaState) reason() error { return s.used.Load().fault }
 
-// maySecret tells quickly whether the schema can have secret fields, so that one that has none need not be compiled for them.
-func (s *schemaState) maySecret() bool {
+// maySecret tells quickly whether a schema can have secret fields, so that one that has none need not be compiled for them.
+func (r *Registry) maySecret(s *schemaState) bool {
+	if r.schemaOptions.SecretMark != nil || len(r.schemaOptions.Documents) > 0 {
+		return true
+	}
 	if s.hint.Load() == 0 {
 		text := bytes.ToLower(s.raw) // a format may be written Password
 		hint := int32(1)
-		for _, word := range []string{"secret", "writeonly", "password", `\u00`} {
+		for _, word := range []string{"secret", "writeonly", "password", "sensitive", `\u00`} {
 			if bytes.Contains(text, []byte(word)) {
 				hint = 2
 			}
@@ -148,7 +151,7 @@ func readSchema(raw json.RawMessage) (s *schemaState, said texts) {
 func (r *Registry) use(s *schemaState, id string) *schema.Schema {
 	s.once.Do(func() {
 		err := s.unusable()
-		used := &usedSchema{compiled: schema.Compile(s.raw, schema.Options{}), unusable: err != nil, fault: err}
+		used := &usedSchema{compiled: schema.Compile(s.raw, r.schemaOptions), unusable: err != nil, fault: err}
 		if err == nil {
 			used.fault = used.compiled.Err()
 		}

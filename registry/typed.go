@@ -12,50 +12,163 @@ import (
 	"strings"
 	"unicode"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	jsonv2text "github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/invopop/jsonschema"
 
 	"github.com/pluginregistry/pluginregistry/internal/jsontext"
 	"github.com/pluginregistry/pluginregistry/internal/schema"
+	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// ConfigAs returns the effective config of id (see EffectiveConfig) as a T, as json.Unmarshal decodes it. It is validated first: as
-// SaveConfig would, and a key that neither T nor the plugin's schema knows is an issue, too; what is inside a member that only the schema
-// knows is left to the schema. The errors are those of EffectiveConfig, a *ValidationError, or a *store.Error where a value does not fit
-// the Go type.
+// ConfigAs returns the effective config of id (see EffectiveConfig) as a T. It is judged first, as SaveConfig would. Names are exact: a name
+// that differs from a field's in case only is an issue. A key that neither T nor the plugin's schema knows is an issue, too; what is inside
+// a member that only the schema knows is left to the schema. Apart from that it decodes as encoding/json does; an integral number such as
+// 5.0 fits an integer, and a number that no float64 holds arrives in an any as a json.Number.
+//
+// Errors: those of EffectiveConfig, and a *ValidationError if the config does not fit the schema, or a value does not fit the Go type.
 func ConfigAs[T any](ctx context.Context, r *Registry, id string) (T, error) {
-	var value T
-	s := r.schemaState(id)
-	rec, config, err := r.effective(ctx, id, s)
+	value, _, err := configAs[T](ctx, r, r.owner(id))
+	return value, failed("config as", id, err)
+}
+
+func configAs[T any](ctx context.Context, r *Registry, o owner) (value T, was stored, err error) {
+	if was, err = r.read(ctx, o); err == nil {
+		err = was.whole()
+	}
 	if err != nil {
-		return value, err
+		return value, was, err
 	}
-	if config == nil {
-		if config, err = jsontext.Parse(rec.Config); err != nil {
-			return value, fault(id, "the config", err)
-		}
+	config, issues, err := r.complete(ctx, o, was.opened)
+	if err == nil {
+		err = r.judge(o, issues, was.secret)
 	}
-	if err := r.validate(id, s, rec.Config, config); err != nil {
-		return value, err
+	if err != nil {
+		return value, was, err
 	}
 	declares := func(string) bool { return false }
-	if s != nil {
-		declares = r.use(s, id).Declares
+	if o.known() {
+		declares = r.use(o.schema, o.id).Declares
 	}
-	var issues []Issue
-	known := knownFields{}
-	known.eachUnknown(config, reflect.TypeFor[T](), "", func(pointer string) {
-		if !declares(pointer) {
-			issues = append(issues, Issue{pointer, "additionalProperties",
-				fmt.Sprintf("neither the schema nor the Go type %s knows this key; remove it, or correct its name", reflect.TypeFor[T]())})
+	if err = fit(o, was, config, &value, declares); err != nil {
+		value = *new(T)
+	}
+	return value, was, err
+}
+
+// fit decodes a config into value. The names of its members must be exact, and known to the Go type or declared.
+func fit[T any](o owner, was stored, config *jsontext.Value, value *T, declares func(pointer string) bool) error {
+	t := reflect.TypeFor[T]()
+	f := fitter{known: knownFields{}, numbers: edits{}}
+	f.unknown = func(pointer, almost string) {
+		message := fmt.Sprintf("neither the schema nor the Go type %s knows this key; remove it, or correct its name", t)
+		switch {
+		case almost != "":
+			message = fmt.Sprintf("the Go type %s knows this key as %q, and names are exact: correct its case", t, almost)
+		case declares(pointer):
+			return
 		}
-	})
-	if issues != nil {
-		return value, &ValidationError{ID: id, Issues: issues}
+		f.misfits = append(f.misfits, Issue{pointer, "additionalProperties", message})
 	}
-	if err := rec.Decode(&value); err != nil {
-		return *new(T), err
+	f.walk(config, t, nil)
+	if f.misfits == nil {
+		issue := decode(f.numbers.in(config), value, f.huge)
+		if issue == nil {
+			return nil
+		}
+		f.misfits = []Issue{*issue}
 	}
-	return value, nil
+	return invalid(o, f.misfits, was.secret)
+}
+
+// UpdateConfigAs loads the effective config of id as ConfigAs does, has edit change it, and saves what edit has changed: every other value
+// that is stored keeps its text and its place, and defaults that edit left alone are not stored. If somebody else saves meanwhile, it does
+// so again with what is then there, so edit may be called several times. edit's error ends the update and is the cause of the error
+// returned; otherwise the errors are those of ConfigAs and SaveConfig, except that the stored config need not fit the schema before.
+//
+// A field with omitempty, or a slice, map or pointer, that edit sets to its zero value is deleted from the config, and the schema's default,
+// if it has one, comes back. A field without it is stored as it is. Use omitzero or omitempty for fields whose zero value means "not set".
+func UpdateConfigAs[T any](ctx context.Context, r *Registry, id string, edit func(*T) error) (store.Record, error) {
+	rec, err := r.save(ctx, change{id: id, match: store.Any, edits: true, make: func(o owner, was stored) (draft, error) {
+		if err := was.whole(); err != nil {
+			return draft{}, err
+		}
+		config, _, err := r.complete(ctx, o, was.opened)
+		if err != nil {
+			return draft{}, err
+		}
+		var value T
+		if err := fit(o, was, config, &value, func(string) bool { return true }); err != nil {
+			return draft{}, err
+		}
+		before, _, err := r.encode(o, value)
+		if err != nil {
+			return draft{}, err
+		}
+		if err := edit(&value); err != nil {
+			return draft{}, err
+		}
+		after, _, err := r.encode(o, value)
+		if err != nil {
+			return draft{}, err
+		}
+		return draft{config: merger{}.merge(was.opened, before, after)}, nil
+	}})
+	return rec, failed("update config", id, err)
+}
+
+// decode decodes a config into value, and returns how it does not fit.
+func decode[T any](config *jsontext.Value, value *T, huge bool) *Issue {
+	text := config.Append(nil)
+	opts := []jsonv2.Options{jsonv1.DefaultOptionsV1(), jsonv1.ReportErrorsWithLegacySemantics(false)}
+	var err error
+	if huge {
+		opts = append(opts, jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(unmarshalHuge)))
+		err = jsonv2.Unmarshal(text, value, opts...)
+	} else {
+		err = json.Unmarshal(text, value)
+	}
+	if err == nil {
+		return nil
+	}
+	if !huge { // encoding/json does not tell the place
+		err = jsonv2.Unmarshal(text, new(T), opts...)
+	}
+	at, t := "", reflect.TypeFor[T]()
+	if s, ok := errors.AsType[*jsonv2.SemanticError](err); ok {
+		at = string(s.JSONPointer)
+		if s.GoType != nil {
+			t = s.GoType
+		}
+	}
+	return misfit(config, at, t)
+}
+
+// misfit is the issue that a value does not fit a Go type. Its text does not say more: an error of the type's own may quote the value.
+func misfit(config *jsontext.Value, at string, t reflect.Type) *Issue {
+	kind := "the value"
+	if v := config.At(at); v != nil {
+		kind = v.Kind.String()
+	}
+	return &Issue{at, "type", fmt.Sprintf("%s here does not fit the Go type %s", kind, t)}
+}
+
+// unmarshalHuge decodes a number that no float64 holds into an any.
+func unmarshalHuge(d *jsonv2text.Decoder, v *any) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	text, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.ParseFloat(string(text), 64); err == nil {
+		*v = n
+	} else {
+		*v = json.Number(text)
+	}
+	return nil
 }
 
 var (
@@ -66,6 +179,15 @@ var (
 // knownFields are the fields of the struct types that were met.
 type knownFields map[reflect.Type][]field
 
+func (k knownFields) of(t reflect.Type) []field {
+	fields, ok := k[t]
+	if !ok {
+		fields = fieldsOf(t)
+		k[t] = fields
+	}
+	return fields
+}
+
 // field is one as encoding/json sees it.
 type field struct {
 	name  string
@@ -73,50 +195,59 @@ type field struct {
 	index []int // the way to it through embedded structs
 }
 
-// eachUnknown calls f with the pointer of every member of v that t has no field for. Only objects and arrays have any.
-func (k knownFields) eachUnknown(v *jsontext.Value, t reflect.Type, pointer string, f func(pointer string)) {
+// fitter compares a config with a Go type.
+type fitter struct {
+	known   knownFields
+	unknown func(pointer, almost string) // is called with every member that no field has the name of, and with one of almost that name
+	misfits []Issue                      // lists that are longer or shorter than the Go array
+	numbers edits                        // integral numbers as Go reads integers
+	huge    bool                         // there is a number that no float64 holds
+}
+
+func (f *fitter) walk(v *jsontext.Value, t reflect.Type, at []byte) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if p := reflect.PointerTo(t); p.Implements(jsonUnmarshaler) || p.Implements(textUnmarshaler) {
 		return // the type itself knows
 	}
-	switch {
-	case t.Kind() == reflect.Struct && v.Kind == jsontext.Object:
+	member := func(name string) []byte { return append(append(at, '/'), jsontext.EscapeToken(name)...) }
+	switch kind := t.Kind(); {
+	case kind == reflect.Struct && v.Kind == jsontext.Object:
+		fields := f.known.of(t)
 		for _, m := range v.Members {
-			if field, ok := k.field(t, m.Name); !ok {
-				f(pointer + "/" + jsontext.EscapeToken(m.Name))
-			} else if m.Value.Kind >= jsontext.Array {
-				k.eachUnknown(m.Value, field, pointer+"/"+jsontext.EscapeToken(m.Name), f)
+			if i := slices.IndexFunc(fields, func(f field) bool { return f.name == m.Name }); i >= 0 {
+				f.walk(m.Value, fields[i].t, member(m.Name))
+			} else if i := slices.IndexFunc(fields, func(f field) bool { return strings.EqualFold(f.name, m.Name) }); i >= 0 {
+				f.unknown(string(member(m.Name)), fields[i].name)
+			} else {
+				f.unknown(string(member(m.Name)), "")
 			}
 		}
-	case t.Kind() == reflect.Map && v.Kind == jsontext.Object:
+	case kind == reflect.Map && v.Kind == jsontext.Object:
 		for _, m := range v.Members {
-			if m.Value.Kind >= jsontext.Array {
-				k.eachUnknown(m.Value, t.Elem(), pointer+"/"+jsontext.EscapeToken(m.Name), f)
-			}
+			f.walk(m.Value, t.Elem(), member(m.Name))
 		}
-	case (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && v.Kind == jsontext.Array:
+	case (kind == reflect.Slice || kind == reflect.Array) && v.Kind == jsontext.Array:
+		if kind == reflect.Array && len(v.Items) != t.Len() {
+			f.misfits = append(f.misfits, *misfit(v, "", t))
+			f.misfits[len(f.misfits)-1].Pointer = string(at)
+		}
 		for i, item := range v.Items {
-			k.eachUnknown(item, t.Elem(), pointer+"/"+strconv.Itoa(i), f)
+			f.walk(item, t.Elem(), strconv.AppendInt(append(at, '/'), int64(i), 10))
+		}
+	case kind == reflect.Interface:
+		for _, v := range v.All() {
+			if v.Kind == jsontext.Number {
+				_, err := strconv.ParseFloat(v.Text, 64)
+				f.huge = f.huge || err != nil
+			}
+		}
+	case reflect.Int <= kind && kind <= reflect.Uintptr && v.Kind == jsontext.Number && strings.ContainsAny(v.Text, ".eE"):
+		if whole, ok := integer(v.Text); ok {
+			f.numbers[string(at)] = &jsontext.Value{Kind: jsontext.Number, Text: whole}
 		}
 	}
-}
-
-// field returns the type of the field of t that encoding/json decodes a member of that name into: one of just that name, else one whose
-// name differs in case only.
-func (k knownFields) field(t reflect.Type, name string) (reflect.Type, bool) {
-	fields, ok := k[t]
-	if !ok {
-		fields = fieldsOf(t)
-		k[t] = fields
-	}
-	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
-		if i := slices.IndexFunc(fields, func(f field) bool { return same(f.name, name) }); i >= 0 {
-			return fields[i].t, true
-		}
-	}
-	return nil, false
 }
 
 // fieldsOf follows the rules of encoding/json: the fields of an embedded struct without a name in its tag are those of the outer struct,

@@ -80,9 +80,18 @@ type (
 		A int `json:"a"`
 	}
 	ignored struct{ Zed int }
-	folded  struct{ Straße, Key int }
-	custom  struct{ text string }
-	words   struct{ list []string }
+	exact   struct {
+		Port   int `json:"port"`
+		Umlaut int `json:"pört"`
+		Straße int
+		Key    int
+		List   []exact          `json:"list"`
+		Map    map[string]exact `json:"map"`
+		Any    any              `json:"any"`
+		Raw    json.RawMessage  `json:"raw"`
+	}
+	custom struct{ text string }
+	words  struct{ list []string }
 )
 
 func (c *custom) UnmarshalJSON(b []byte) error { c.text = string(b); return nil }
@@ -113,7 +122,7 @@ type everything struct {
 }
 
 func TestConfigAsKnowsKeysAsJSONDoes(t *testing.T) {
-	const good = `{"host":"h","named":{"a":1},"plain":3,"PTR":{"a":4},"map":{"x":{"a":5}},"list":[{"a":6}],"array":[null,{"A":7}],
+	const good = `{"host":"h","named":{"a":1},"Plain":3,"ptr":{"a":4},"map":{"x":{"a":5}},"list":[{"a":6}],"array":[null,{"a":7}],
 		"any":{"x":{}},"raw":{"x":1},"custom":{"x":1},"words":"a b","time":"2020-01-02T03:04:05Z","self":{"self":{"host":"deep"}}}`
 	reg := newPlugin(t, `{}`)
 	save(t, reg, "c_p", json.RawMessage(good))
@@ -136,18 +145,18 @@ func TestConfigAsKnowsKeysAsJSONDoes(t *testing.T) {
 	}
 
 	for config, want := range map[string][]string{
-		`{"hots":"h","Named":{"a":1,"b":2}}`:      {"/hots", "/Named/b"},
-		`{"Hidden":1,"hidden":1,"lower":1}`:       {"/Hidden", "/hidden", "/lower"},
-		`{"both":1}`:                              {"/both"}, // two fields have the name, so none has
-		`{"a":1,"inner":{},"base":{}}`:            {"/a", "/inner", "/base"},
-		`{"tagged":{"a":1}}`:                      nil,
-		`{"-":1,"Zed":1,"ignored":{}}`:            {"/-", "/Zed", "/ignored"},
-		`{"tagged":{"b":1}}`:                      {"/tagged/b"},
-		`{"ptr":{"x":1},"map":{"k/~":{"x":1}}}`:   {"/ptr/x", "/map/k~1~0/x"},
-		`{"list":[{},{"x":1}],"array":[{"y":1}]}`: {"/list/1/x", "/array/0/y"},
-		`{"self":{"self":{"x":1,"host":"h"}}}`:    {"/self/self/x"},
-		`{"any":{"x":1},"raw":[{"x":1}]}`:         nil,
-		`{"map":null,"list":null,"ptr":null}`:     nil,
+		`{"hots":"h","named":{"a":1,"b":2}}`:         {"/hots", "/named/b"},
+		`{"Hidden":1,"hidden":1,"lower":1}`:          {"/Hidden", "/hidden", "/lower"},
+		`{"both":1}`:                                 {"/both"}, // two fields have the name, so none has
+		`{"a":1,"inner":{},"base":{}}`:               {"/a", "/inner", "/base"},
+		`{"tagged":{"a":1}}`:                         nil,
+		`{"-":1,"Zed":1,"ignored":{}}`:               {"/-", "/Zed", "/ignored"},
+		`{"tagged":{"b":1}}`:                         {"/tagged/b"},
+		`{"ptr":{"x":1},"map":{"k/~":{"x":1}}}`:      {"/ptr/x", "/map/k~1~0/x"},
+		`{"list":[{},{"x":1}],"array":[{"y":1},{}]}`: {"/list/1/x", "/array/0/y"},
+		`{"self":{"self":{"x":1,"host":"h"}}}`:       {"/self/self/x"},
+		`{"any":{"x":1},"raw":[{"x":1}]}`:            nil,
+		`{"map":null,"list":null,"ptr":null}`:        nil,
 	} {
 		save(t, reg, "c_p", json.RawMessage(config))
 		got, err := registry.ConfigAs[everything](t.Context(), reg, "c_p")
@@ -170,13 +179,24 @@ func TestConfigAsKnowsKeysAsJSONDoes(t *testing.T) {
 			t.Errorf("%s: encoding/json refuses it: %t", config, refused)
 		}
 	}
-	save(t, reg, "c_p", json.RawMessage(`{"STRASSE":1,"KEY":2}`)) // ß and SS differ, the Kelvin sign and k do not
-	if _, err := registry.ConfigAs[folded](t.Context(), reg, "c_p"); err == nil || !strings.Contains(err.Error(), "/STRASSE") || strings.Contains(err.Error(), "/KEY") {
-		t.Errorf("folding case: %v", err)
-	}
-	save(t, reg, "c_p", map[string]any{"\u212aey": 1})
-	if got, err := registry.ConfigAs[folded](t.Context(), reg, "c_p"); err != nil || got.Key != 1 {
-		t.Errorf("folding case: %+v, %v", got, err)
+	// Names are exact, even if the schema allows the other one: encoding/json would decode it.
+	for config, want := range map[string]string{
+		`{"port":81,"PORT":99999}`:           "/PORT",
+		`{"PORT":99999,"port":81}`:           "/PORT",
+		`{"list":[{"port":1},{"Port":2}]}`:   "/list/1/Port",
+		`{"map":{"x":{"p\u00d6rt":1}}}`:      "/map/x/pÖrt",
+		`{"map":{"PORT":{"port":1}}}`:        "",
+		`{"straße":1}`:                       "/straße",
+		`{"\u212aey":1}`:                     "/\u212aey",
+		`{"any":{"PORT":1},"raw":{"A":"b"}}`: "",
+	} {
+		reg := newPlugin(t, `{"additionalProperties":{}}`)
+		save(t, reg, "c_p", json.RawMessage(config))
+		got, err := registry.ConfigAs[exact](t.Context(), reg, "c_p")
+		invalid, _ := errors.AsType[*registry.ValidationError](err)
+		if (want == "") != (err == nil) || want != "" && (invalid == nil || len(invalid.Issues) != 1 || invalid.Issues[0].Pointer != want || got.Port != 0) {
+			t.Errorf("%s: %+v, %v", config, got, err)
+		}
 	}
 }
 
@@ -184,9 +204,9 @@ func TestConfigAs(t *testing.T) {
 	reg := newPlugin(t, `{"properties": {"a": {"type": "integer", "default": 5}, "only": {}, "o": {"additionalProperties": {}}, "s": {"type": "string"}},
 		"patternProperties": {"^x-": {}}, "required": ["s"]}`)
 	type config struct {
-		A int
-		S int
-		O struct{}
+		A int      `json:"a"`
+		S int      `json:"s"`
+		O struct{} `json:"o"`
 	}
 	// Nothing saved does not fit, as s is missing.
 	if _, err := registry.ConfigAs[config](t.Context(), reg, "c_p"); err == nil || !strings.Contains(err.Error(), `"s"`) {
@@ -194,18 +214,23 @@ func TestConfigAs(t *testing.T) {
 	}
 	save(t, reg, "c_p", json.RawMessage(`{"s":"hunter2","only":1,"x-y":2,"o":{"k":1}}`))
 	_, err := registry.ConfigAs[config](t.Context(), reg, "c_p")
-	if se, ok := errors.AsType[*store.Error](err); !ok || se.ID != "c_p" || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "int") {
+	if invalid, ok := errors.AsType[*registry.ValidationError](err); !ok || invalid.Issues[0].Pointer != "/s" || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "int") {
 		t.Errorf("a string for an int: %v", err)
 	}
-	got, err := registry.ConfigAs[struct{ A int }](t.Context(), reg, "c_p") // the rest is known to the schema
+	type onlyA struct {
+		A int `json:"a"`
+	}
+	got, err := registry.ConfigAs[onlyA](t.Context(), reg, "c_p") // the rest is known to the schema
 	if err != nil || got.A != 5 {
 		t.Errorf("with a default: %+v, %v", got, err)
 	}
 	save(t, reg, "c_p", json.RawMessage(`{"s":"x","unknown":1}`))
-	if _, err := registry.ConfigAs[struct{ A int }](t.Context(), reg, "c_p"); err == nil || !strings.Contains(err.Error(), "/unknown") {
+	if _, err := registry.ConfigAs[onlyA](t.Context(), reg, "c_p"); err == nil || !strings.Contains(err.Error(), "/unknown") {
 		t.Errorf("a key nobody knows: %v", err)
 	}
-	if got, err := registry.ConfigAs[struct{ Unknown int }](t.Context(), reg, "c_p"); err != nil || got.Unknown != 1 {
+	if got, err := registry.ConfigAs[struct {
+		Unknown int `json:"unknown"`
+	}](t.Context(), reg, "c_p"); err != nil || got.Unknown != 1 {
 		t.Errorf("a key that only the type knows: %+v, %v", got, err)
 	}
 	// A config stored past the registry is validated.
@@ -215,7 +240,7 @@ func TestConfigAs(t *testing.T) {
 		t.Errorf("a stored config that does not fit: %v", err)
 	}
 	// Without a schema the type alone knows.
-	if _, err := registry.ConfigAs[struct{ A string }](t.Context(), registry.New(st), "c_p"); err == nil || !strings.Contains(err.Error(), "/s") {
+	if _, err := registry.ConfigAs[onlyA](t.Context(), registry.New(st), "c_p"); err == nil || !strings.Contains(err.Error(), "/s") {
 		t.Errorf("without a schema: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,133 +8,167 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/pluginregistry/pluginregistry/internal/jsontext"
-	"github.com/pluginregistry/pluginregistry/internal/schema"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
-// Validate checks a config as SaveConfig would, and stores nothing. Redacted in a secret field is taken for valid, as what is stored in its
-// place is not looked up. The plugin must be registered, else the error is ErrUnknownPlugin. A config whose plugin has no usable schema is
-// valid, unless the registry has WithStrictSchemas. The error is a *ValidationError with every issue, store.ErrInvalidConfig,
-// ErrUnusableSchema, or ErrSecretLocked for a value that is given sealed. Whether a secret can be sealed is not checked.
-func (r *Registry) Validate(id string, config any) error {
-	c, n := r.snapshot().find(id)
-	if c == nil {
-		return fault(id, "validating the config", ErrUnknownPlugin)
+// Validate does all that SaveConfig would with a config, but stores nothing: what it accepts, SaveConfig accepts, as far as it is not the
+// store that fails. Redacted and sealed values are looked up. The ID must be that of a registered plugin or an instance of one, else the
+// error is ErrUnknownPlugin; the other errors are those of SaveConfig. A config whose plugin has no usable schema is valid, unless the
+// registry has WithStrictSchemas or cannot tell which values are secret.
+func (r *Registry) Validate(ctx context.Context, id string, config any) error {
+	return failed("validate config", id, r.validate(ctx, id, config))
+}
+
+func (r *Registry) validate(ctx context.Context, id string, config any) error {
+	o := r.owner(id)
+	if !o.known() {
+		return ErrUnknownPlugin
 	}
-	s := c.schemas[n]
-	text, err := encode(id, config)
+	given, _, err := r.encode(o, config)
 	if err != nil {
 		return err
 	}
-	if !mayHoldSealed(text) && !bytes.Contains(text, []byte(`"`+Redacted+`"`)) {
-		return r.validate(id, s, text, nil)
-	}
-	given, err := jsontext.Parse(text)
+	_, put, err := r.prepare(ctx, change{id: id, match: store.Any, given: given})
 	if err != nil {
-		return fault(id, "the config", err)
-	}
-	if _, err := r.openAll(id, "", given); err != nil {
 		return err
 	}
-	return r.exceptRedacted(s, given, r.validate(id, s, text, given))
+	_, err = store.Canonical(put.Config) // sealing may have made it too large
+	return err
 }
 
-// ofTheWhole are keywords whose issue may come from a part of the value.
-var ofTheWhole = []string{"anyOf", "oneOf", "not", "contains", "uniqueItems", "enum", "const"}
-
-// exceptRedacted leaves out what validate says of Redacted in secret fields: SaveConfig checks the stored values in its place.
-func (r *Registry) exceptRedacted(s *schemaState, config *jsontext.Value, err error) error {
-	invalid, ok := errors.AsType[*ValidationError](err)
-	if !ok {
-		return err
+// SecretPlaces returns JSON Pointers to the values in config that are secret by today's schema, in the order of the text; null and ""
+// are among them. config is given as to SaveConfig. Nothing is read from the store. The error is ErrUnknownPlugin or ErrUnusableSchema if
+// nobody can tell which values are secret, or store.ErrInvalidConfig.
+func (r *Registry) SecretPlaces(id string, config any) ([]string, error) {
+	o := r.owner(id)
+	given, _, err := r.encode(o, config)
+	if err != nil {
+		return nil, failed("secret places", id, err)
 	}
-	hidden, holders := places{}, places{}
-	_ = secretsOf(r.use(s, invalid.ID), config).each(config, func(pointer string, v *jsontext.Value) error {
-		return eachRedacted(v, pointer, func(pointer string, _ *jsontext.Value) error {
-			hidden[pointer] = true
-			for i := range len(pointer) {
-				if pointer[i] == '/' {
-					holders[pointer[:i]] = true
-				}
-			}
-			return nil
-		})
-	})
-	invalid.Issues = slices.DeleteFunc(invalid.Issues, func(i Issue) bool {
-		return hidden[i.Pointer] || holders[i.Pointer] && slices.Contains(ofTheWhole, i.Keyword)
-	})
-	if len(invalid.Issues) == 0 {
-		return nil
+	s, err := r.marks(o)
+	if err != nil || s == nil {
+		return nil, failed("secret places", id, err)
 	}
-	return invalid
+	return s.Secrets(given), nil
 }
 
-// validate checks a config in canonical text, secrets open, against the schema s of id. config is the text read, or nil if it was not.
-func (r *Registry) validate(id string, s *schemaState, text json.RawMessage, config *jsontext.Value) error {
-	if r.withoutChecking || s == nil {
-		return nil
-	}
-	compiled := r.use(s, id)
-	if !compiled.Usable() {
-		if r.strict {
-			return fault(id, "the config", fmt.Errorf("%w: %w", ErrUnusableSchema, s.reason()))
-		}
-		return nil
-	}
-	var found []schema.Issue
-	if config == nil {
-		found = compiled.Validate(text)
-	} else {
-		found = compiled.ValidateValue(config)
-	}
-	if len(found) == 0 {
-		return nil
-	}
-	issues := make([]Issue, len(found))
-	for i, f := range found {
-		issues[i] = Issue(f)
-	}
-	return &ValidationError{ID: id, Issues: issues}
-}
-
-// Check validates what is stored for a plugin against today's schema: after an upgrade it may no longer fit. Nothing stored is nil. The
-// errors are those of LoadConfig and Validate.
+// EffectiveConfig returns what LoadConfig does, with the defaults of the plugin's schema added: those of nested objects, through local
+// $ref and allOf, and of the items that arrays have; not those of oneOf, anyOf and if branches, as nobody knows which one counts. A default
+// that would make the config invalid is left out. Only what was saved is stored, so a new default reaches every config.
 //
-// If it does not fit and the plugin's manager is a Migrator, the manager is asked for the config in today's form; that is validated and
-// saved, if nobody has saved meanwhile, and Check then returns nil. A migration that fails leaves the config as it was and is reported
-// beside the *ValidationError, the manager's own error as it is: it must show no value.
+// The config need not fit the schema; ConfigAs and Check judge it. With HideSecrets, secrets that no key opens count as they are
+// hidden for the defaults.
+func (r *Registry) EffectiveConfig(ctx context.Context, id string, opts ...ReadOption) (store.Record, error) {
+	rec, err := r.effective(ctx, id, hides(opts))
+	return rec, failed("effective config", id, err)
+}
+
+func (r *Registry) effective(ctx context.Context, id string, hide bool) (store.Record, error) {
+	o := r.owner(id)
+	if !o.known() {
+		return r.load(ctx, id, hide)
+	}
+	was, err := r.read(ctx, o)
+	if err == nil && !hide {
+		err = was.whole()
+	}
+	if err != nil {
+		return store.Record{}, err
+	}
+	config, _, err := r.complete(ctx, o, was.opened)
+	if err != nil {
+		return store.Record{}, err
+	}
+	if hide {
+		config = r.hide(o, sealedAgain(was).in(config), was.Revision)
+	}
+	was.Config = config.Append(make([]byte, 0, 2*len(was.Config)))
+	return was.Record, nil
+}
+
+// sealedAgain returns the edits that put what was opened back into its boxes.
+func sealedAgain(was stored) edits {
+	back := edits{}
+	for pointer, b := range was.boxes {
+		back[pointer] = b.sealed
+	}
+	return back
+}
+
+// Check judges what is stored under id by today's schema: after an upgrade it may no longer fit. It only looks. Nothing stored is nil.
+// Errors: ErrUnknownPlugin, *ValidationError, ErrUnusableSchema with WithStrictSchemas, and those of LoadConfig.
 func (r *Registry) Check(ctx context.Context, id string) error {
-	for {
-		c, n := r.snapshot().find(id)
-		if c == nil {
-			return fault(id, "checking the config", ErrUnknownPlugin)
+	o := r.owner(id)
+	if !o.known() {
+		return failed("check", id, ErrUnknownPlugin)
+	}
+	was, err := r.read(ctx, o)
+	if err == nil {
+		err = r.fits(ctx, o, was)
+	}
+	return failed("check", id, err)
+}
+
+// fits returns the verdict on a stored config.
+func (r *Registry) fits(ctx context.Context, o owner, was stored) error {
+	if was.Revision == store.Absent {
+		return nil
+	}
+	if err := was.whole(); err != nil {
+		return err
+	}
+	_, issues, err := r.complete(ctx, o, was.opened)
+	if err != nil {
+		return err
+	}
+	return r.judge(o, issues, was.secret)
+}
+
+// Migrate checks what is stored under id, and if it does not fit today's schema and the plugin's manager is a Migrator, it asks the manager
+// for the config in today's form and saves that, as SaveConfig would. Secrets stay secret, whatever their names are in the new form. If
+// somebody else saves meanwhile, it begins again.
+//
+// Errors: those of Check. A migration that fails leaves the config as it was; its error is joined to the *ValidationError. The manager's
+// own error is passed on and must show no value.
+func (r *Registry) Migrate(ctx context.Context, id string) error {
+	return failed("migrate", id, r.migrate(ctx, id))
+}
+
+func (r *Registry) migrate(ctx context.Context, id string) error {
+	if !r.owner(id).known() {
+		return ErrUnknownPlugin
+	}
+	fine := errors.New("nothing is to be done")
+	var misfit error
+	_, err := r.save(ctx, change{id: id, match: store.Any, edits: true, make: func(o owner, was stored) (draft, error) {
+		if misfit = r.fits(ctx, o, was); misfit == nil {
+			return draft{}, fine
 		}
-		rec, err := r.LoadConfig(ctx, id)
-		if err != nil || rec.Revision == store.Absent {
-			return err
+		m, ok := o.manager.(Migrator)
+		if _, invalid := errors.AsType[*ValidationError](misfit); !ok || !invalid {
+			return draft{}, fine
 		}
-		misfit := r.validate(id, c.schemas[n], rec.Config, nil)
-		m, ok := c.manager.(Migrator)
-		if misfit == nil || !ok || !errors.As(misfit, new(*ValidationError)) {
+		text, err := askMigrator(ctx, m, o.name, was.opened.Append(nil))
+		if err != nil {
+			return draft{}, err
+		}
+		config, _, err := r.encode(o, text)
+		return draft{config: config}, err
+	}})
+	if err == nil || err == fine {
+		if err == fine {
 			return misfit
 		}
-		config, err := migrate(ctx, m, c.plugins[n].Name, rec.Config)
-		if err == nil {
-			_, err = r.SaveConfig(ctx, id, config, IfRevision(rec.Revision))
-			if errors.Is(err, store.ErrConflict) {
-				continue
-			}
-		}
-		if err != nil {
-			return errors.Join(misfit, fault(id, "migrating the config", err))
-		}
 		return nil
 	}
+	if misfit == nil {
+		return err
+	}
+	return errors.Join(misfit, fmt.Errorf("migrating it: %w", err))
 }
 
-// migrate calls MigrateConfig and takes a panic for an error.
-func migrate(ctx context.Context, m Migrator, name string, old json.RawMessage) (config json.RawMessage, err error) {
+// askMigrator calls MigrateConfig and takes a panic for an error.
+func askMigrator(ctx context.Context, m Migrator, name string, old json.RawMessage) (config json.RawMessage, err error) {
 	defer func() {
 		if p := recover(); p != nil { // its text may quote the config
 			config, err = nil, fmt.Errorf("the manager panicked with a %T", p)
@@ -144,19 +177,40 @@ func migrate(ctx context.Context, m Migrator, name string, old json.RawMessage) 
 	return m.MigrateConfig(ctx, name, old)
 }
 
-// CheckAll checks every plugin that is registered when it begins, in the order of Plugins, and yields each ID with what Check returns.
-// One plugin's error does not keep the others from being checked. It ends when ctx does, with the context's error beside the ID that
-// was next.
+// CheckAll checks every plugin that is registered when it begins, in the order of Plugins, and after each plugin its instances that have
+// a config. It yields each config ID with what Check returns. One error does not keep the others from being checked. It ends when ctx
+// does, with the context's error beside the ID that was next. If the store cannot list its configs, the error is yielded first, beside
+// the ID "", and instances are left out.
 func (r *Registry) CheckAll(ctx context.Context) iter.Seq2[string, error] {
+	return r.each(ctx, "check", r.Check)
+}
+
+// MigrateAll migrates what CheckAll checks, and yields each config ID with what Migrate returns.
+func (r *Registry) MigrateAll(ctx context.Context) iter.Seq2[string, error] {
+	return r.each(ctx, "migrate", r.Migrate)
+}
+
+// each yields what do returns for every plugin and every configured instance.
+func (r *Registry) each(ctx context.Context, op string, do func(context.Context, string) error) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for _, c := range r.snapshot().all() {
-			for n := range c.plugins {
-				id := c.plugins[n].ID()
+		plugins := r.Plugins()
+		stored, err := r.configs().Configured(ctx, "")
+		if err != nil && ctx.Err() == nil && !yield("", failed(op, "", err)) {
+			return
+		}
+		instances := map[string][]string{} // by plugin ID
+		for _, id := range stored {
+			if pluginID, instance, ok := r.SplitConfigID(id); ok && instance != "" {
+				instances[pluginID] = append(instances[pluginID], id)
+			}
+		}
+		for _, p := range plugins {
+			for _, id := range slices.Concat([]string{p.ID()}, instances[p.ID()]) {
 				if err := ctx.Err(); err != nil {
-					yield(id, err)
+					yield(id, failed(op, id, err))
 					return
 				}
-				if !yield(id, r.Check(ctx, id)) {
+				if !yield(id, do(ctx, id)) {
 					return
 				}
 			}
@@ -164,25 +218,25 @@ func (r *Registry) CheckAll(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// EffectiveConfig returns what LoadConfig does, laid over the defaults of the plugin's schema: those of nested objects, through local
-// $ref and allOf, and of the items that arrays have; not those of oneOf, anyOf and if branches, as it is not told which one counts. A
-// default that breaks its own schema is left out. Only what was saved is stored, so a new default reaches every config.
-func (r *Registry) EffectiveConfig(ctx context.Context, id string) (store.Record, error) {
-	rec, _, err := r.effective(ctx, id, r.schemaState(id))
-	return rec, err
-}
-
-// effective returns the effective config by the schema s of id, and as it is read; nil where it need not be.
-func (r *Registry) effective(ctx context.Context, id string, s *schemaState) (store.Record, *jsontext.Value, error) {
-	rec, err := r.LoadConfig(ctx, id)
-	if err != nil || s == nil {
-		return rec, nil, err
+// CheckSchemas compiles the schemas of all plugins, which otherwise happens at their first use, and yields each plugin ID with nil, or
+// with why its schema cannot be used or which parts of it are not enforced. It ends when ctx does, with the context's error beside the ID
+// that was next.
+func (r *Registry) CheckSchemas(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, p := range r.Plugins() {
+			id := p.ID()
+			if err := ctx.Err(); err != nil {
+				yield(id, failed("check schema", id, err))
+				return
+			}
+			o := r.owner(id)
+			if !o.known() { // it is no longer registered
+				continue
+			}
+			r.use(o.schema, id)
+			if !yield(id, failed("check schema", id, o.schema.reason())) {
+				return
+			}
+		}
 	}
-	config, err := jsontext.Parse(rec.Config)
-	if err != nil {
-		return store.Record{}, nil, fault(id, "the config", err)
-	}
-	config = r.use(s, id).WithDefaults(config)
-	rec.Config = config.Append(make([]byte, 0, 2*len(rec.Config)))
-	return rec, config, nil
 }
