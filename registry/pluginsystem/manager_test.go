@@ -728,7 +728,7 @@ func TestEmbedded(t *testing.T) {
 	if _, err := st.Put(t.Context(), "one_a", json.RawMessage(`{"n":"three"}`), store.Any); err != nil {
 		t.Fatal(err)
 	}
-	if err := reg.Check(t.Context(), "one_a"); err != nil {
+	if err := reg.Migrate(t.Context(), "one_a"); err != nil {
 		t.Fatal(err)
 	}
 	if p := ok[doer](t)(m.LoadConfigured(t.Context(), reg, "a")); p.Do() != `{"n":3}` {

@@ -70,7 +70,7 @@ func (m *Manager[P]) stored(reg *registry.Registry) configFunc[P] {
 		}
 		src := newSource(rec.Config)
 		src.id, src.rev = id, rec.Revision
-		return src, reg.Validate(id, rec.Config)
+		return src, reg.Validate(ctx, id, rec.Config)
 	}
 }
 
