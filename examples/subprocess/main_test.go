@@ -196,7 +196,7 @@ func TestManyCallsAtOnce(t *testing.T) {
 func TestStrayLines(t *testing.T) {
 	w, _, logged := loaded(t, wrapConfig{Width: 10})
 	strays := []string{"loading model 10%", `{"id":1,"progress":5}`, `{"id":99,"lines":["not asked for"]}`, "[]", `{"id":0}`, `"text"`, strings.Repeat("x", 2*maxLine)}
-	out := w.process.cmd.Stdout
+	out := &lines{each: func(line []byte) { w.process.take(line, w.log) }}
 	for _, stray := range strays {
 		if _, err := io.WriteString(out, stray+"\n"); err != nil { // as if the process had written it
 			t.Fatal(err)
