@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +24,8 @@ var (
 	// ErrNoSchema is the error of ConfigSchema for a plugin whose manifest has no config_schema, or null.
 	ErrNoSchema = errors.New("the manifest has no config_schema")
 
-	// ErrUnknownPlugin is the error of ConfigSchema for a name that was in no manifest.
-	ErrUnknownPlugin = errors.New("no manifest has a plugin of this name")
+	// ErrUnknownPlugin is [registry.ErrUnknownPlugin]. ConfigSchema returns it for a name that no manifest has.
+	ErrUnknownPlugin = registry.ErrUnknownPlugin
 )
 
 // FileError tells of one manifest, or one directory of them, why it cannot be used.
@@ -59,9 +58,9 @@ type plugin struct {
 
 // Dirs returns a Manager over the files of those directories whose names end in ".json". Nothing is read before Discover.
 //
-// A directory that is not there is an empty one. A relative path is relative to the working directory at the time of reading.
-// Where two directories have a plugin of the same name, the one of the earlier directory counts. Subdirectories are not searched,
-// and no symbolic link is followed out of its directory.
+// A directory that does not exist counts as empty. A relative path is relative to the working directory at the time of reading.
+// If two directories have a plugin of the same name, the one of the earlier directory counts. Subdirectories are not searched. Symbolic
+// links to regular files are followed, wherever they lead.
 func Dirs(paths ...string) *Manager {
 	return &Manager{dirs: slices.Clone(paths)}
 }
@@ -69,10 +68,11 @@ func Dirs(paths ...string) *Manager {
 // Discover reads all manifests anew and returns their plugins in the order of the directories and, within each, of the file names
 // by code point.
 //
-// A file that is no good manifest hides no other one: the plugins of the others are returned together with an error that joins a
-// *FileError for each that cannot be used: not readable, not a regular file, larger than MaxFileBytes, not a JSON object, of an
-// unknown format_version, without a name, with a field of the wrong type, or with the name of another plugin of the same
-// directory, of which the first by file name counts. If ctx ends, Discover returns no plugins and an error that wraps ctx.Err().
+// A bad manifest does not hide the others: their plugins are returned, and the error joins a *[FileError] for each file that cannot be
+// used. Such a file is not readable, not a regular file, larger than [MaxFileBytes], not a JSON object, of an unknown format_version or
+// unit, without a name, or has a member of the wrong type. If two manifests of one directory have the same name, the first by file name
+// counts. Files that are clearly no manifests of plugins are ignored, as the package comment tells. If ctx ends, Discover returns no
+// plugins and an error that wraps the error of ctx.
 func (m *Manager) Discover(ctx context.Context) ([]registry.Info, error) {
 	m.mu.Lock()
 	m.runs++
@@ -165,14 +165,8 @@ func readDir(ctx context.Context, dir string) ([]file, []error) {
 	case !info.IsDir():
 		return nil, unusable(errors.New("a directory of manifests is needed here, this is none"))
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, unusable(reason(err))
-	}
-	defer root.Close()
-
 	var errs []error
-	names, err := jsonFiles(root)
+	names, err := jsonFiles(dir)
 	if err != nil {
 		errs = unusable(reason(err))
 	}
@@ -182,7 +176,10 @@ func readDir(ctx context.Context, dir string) ([]file, []error) {
 			break
 		}
 		path := filepath.Join(dir, name)
-		m, err := readFile(root, name)
+		m, err := readFile(path)
+		if errors.Is(err, errOther) {
+			continue
+		}
 		if err != nil {
 			errs = append(errs, &FileError{path, reason(err)})
 			continue
@@ -192,32 +189,34 @@ func readDir(ctx context.Context, dir string) ([]file, []error) {
 	return files, errs
 }
 
-// jsonFiles returns the sorted names of what ends in .json. It may return names and an error.
-func jsonFiles(root *os.Root) ([]string, error) {
-	d, err := root.Open(".")
-	if err != nil {
-		return nil, err
+// npm's files lie in many directories, and may look like manifests.
+var notManifests = []string{"package.json", "package-lock.json"}
+
+// jsonFiles returns the sorted names of the files that may be manifests. It may return names and an error.
+func jsonFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".json") && !slices.Contains(notManifests, e.Name()) {
+			names = append(names, e.Name())
+		}
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".json") })
-	slices.SortFunc(names, cmp.Compare[string])
 	return names, err
 }
 
 var errNotRegular = errors.New("a manifest is a regular file, this is none")
 
-func readFile(root *os.Root, name string) (manifest, error) {
+func readFile(path string) (manifest, error) {
 	// To open a device may do something, and a named pipe would wait for its writer. So look first, do not wait if it was replaced
 	// since, and look again.
-	info, err := root.Stat(name)
+	info, err := os.Stat(path)
 	if err != nil {
 		return manifest{}, err
 	}
 	if !info.Mode().IsRegular() {
 		return manifest{}, errNotRegular
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return manifest{}, err
 	}
