@@ -43,8 +43,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pluginregistry/pluginregistry/store"
-	"github.com/pluginregistry/pluginregistry/store/internal/life"
-	"github.com/pluginregistry/pluginregistry/store/internal/queue"
 )
 
 // Option changes how a store works.
@@ -108,8 +106,8 @@ type Store struct {
 	sql  *statements
 	own  bool // the pool is closed with the store
 
-	life  life.Life
-	queue queue.Queue[*request]
+	lifecycle
+	queue queue
 	heldIDs
 	watch watch
 	close func() error
@@ -171,12 +169,13 @@ func New(ctx context.Context, db *sql.DB, opts ...Option) (*Store, error) {
 
 func newStore(db *sql.DB, o options) *Store {
 	s := &Store{db: db, opts: o, sql: newStatements(o.schema)}
-	s.queue.Commit = s.commit
+	s.lifecycle.init()
+	s.queue.init(s.commit)
 	s.watch.init(s)
 	s.close = sync.OnceValue(func() error {
-		s.life.Close()
+		s.lifecycle.close()
 		s.watch.close()
-		s.queue.Wait()
+		s.queue.wait()
 		if s.own {
 			return s.db.Close()
 		}
