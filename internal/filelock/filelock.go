@@ -3,16 +3,22 @@ package filelock
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"time"
 
 	"github.com/gofrs/flock"
 
+	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
 	"github.com/pluginregistry/pluginregistry/internal/sleep"
 )
 
-// Lock is a lock on a file beside the data. The file is made on first use, 0600, and never removed: removing it would let two
-// processes hold locks on two files of one name.
+// Lock is a lock on a file beside the data. The file is made on first use, by the rules of atomicfile.Create, so that whoever may write
+// beside it may lock it. It is never removed: removing it would let two processes hold locks on two files of one name.
 type Lock struct {
 	turn chan struct{} // holds a token while a goroutine of this process has the lock
 	file *flock.Flock
@@ -20,7 +26,28 @@ type Lock struct {
 
 // New returns the lock at path. It does no I/O.
 func New(path string) *Lock {
-	return &Lock{turn: make(chan struct{}, 1), file: flock.New(path, flock.SetPermissions(0o600))}
+	flag := os.O_RDONLY // without O_CREATE, which some systems refuse for another user's file in a directory that all may write
+	if runtime.GOOS == "aix" || runtime.GOOS == "solaris" || runtime.GOOS == "illumos" {
+		flag = os.O_RDWR // or it cannot be locked
+	}
+	return &Lock{turn: make(chan struct{}, 1), file: flock.New(path, flock.SetFlag(flag))}
+}
+
+// LockWithin waits for the lock until ctx is done, at most for patience. Then the error names the file and wraps os.ErrDeadlineExceeded.
+func (l *Lock) LockWithin(ctx context.Context, patience time.Duration) error {
+	inner, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if patience <= 0 {
+		if ok, err := l.TryLock(); ok || err != nil {
+			return err
+		}
+	}
+	err := l.Lock(inner)
+	if err != nil && inner.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s was not unlocked within %v: another process holds it, perhaps one that is stopped, or many calls wait: %w",
+			l.file.Path(), patience, os.ErrDeadlineExceeded)
+	}
+	return err
 }
 
 // Lock waits for the lock until ctx is done.
@@ -31,7 +58,7 @@ func (l *Lock) Lock(ctx context.Context) error {
 		return ctx.Err()
 	}
 	for {
-		ok, err := l.file.TryLock()
+		ok, err := l.try()
 		if ok && err == nil {
 			return nil
 		}
@@ -45,6 +72,18 @@ func (l *Lock) Lock(ctx context.Context) error {
 	}
 }
 
+// try locks the file if nobody has locked it, and makes it if it is missing.
+func (l *Lock) try() (bool, error) {
+	ok, err := l.file.TryLock()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ok, err
+	}
+	if err := atomicfile.Create(l.file.Path(), nil); err != nil {
+		return false, fmt.Errorf("making the lock file %s: %w", l.file.Path(), err)
+	}
+	return l.file.TryLock()
+}
+
 // TryLock takes the lock if nobody has it, and tells whether it did.
 func (l *Lock) TryLock() (bool, error) {
 	select {
@@ -52,7 +91,7 @@ func (l *Lock) TryLock() (bool, error) {
 	default:
 		return false, nil
 	}
-	ok, err := l.file.TryLock()
+	ok, err := l.try()
 	if !ok || err != nil {
 		<-l.turn
 		return false, err

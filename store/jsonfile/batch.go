@@ -65,6 +65,7 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 		files[i] = f
 	}
 	var moves []move
+	var there []file
 	decided := false
 	defer func() {
 		if !decided {
@@ -75,7 +76,9 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 	}()
 	for i, p := range puts {
 		f := files[i]
-		if !f.holds(p.Config) {
+		if f.holds(p.Config) && !s.durable.doubtful {
+			there = append(there, f)
+		} else {
 			w, err := s.stage(f, p.Config)
 			if err != nil {
 				return nil, &store.Error{ID: p.ID, Err: err}
@@ -88,6 +91,9 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 			return nil, err
 		}
 	}
+	if err := s.ensureDurable(there...); err != nil {
+		return nil, err
+	}
 	if len(moves) == 0 {
 		return records, nil
 	}
@@ -98,7 +104,7 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 	if err != nil {
 		return nil, err
 	}
-	temp, _, err := s.dir.Stage(data)
+	temp, _, err := s.dir.StageLike(data, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +112,7 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 		_ = s.dir.Remove(temp)
 		return nil, err
 	}
-	if err := s.dir.Sync(); err != nil {
+	if err := s.sync(); err != nil {
 		if undo := s.dir.Remove(journalName); undo != nil {
 			decided = true // the journal stands, and so must its files
 			return nil, errors.Join(err, undo)
@@ -181,7 +187,7 @@ func (s *Store) finishBatch() error {
 			return fmt.Errorf("finishing a batch: %w", err)
 		}
 	}
-	if err := s.dir.Sync(); err != nil {
+	if err := s.sync(); err != nil {
 		return fmt.Errorf("finishing a batch: %w", err)
 	}
 	// If the journal comes back after a power failure, it does nothing: what it lists as staged is gone for good.

@@ -33,11 +33,18 @@ func (d *failing) fails() bool {
 	return d.left == -1 || d.left < 0 && d.dead
 }
 
-func (d *failing) Stage(data []byte) (string, fs.FileInfo, error) {
+func (d *failing) StageLike(data []byte, like fs.FileInfo) (string, fs.FileInfo, error) {
 	if d.fails() {
 		return "", nil, d.err
 	}
-	return d.directory.Stage(data)
+	return d.directory.StageLike(data, like)
+}
+
+func (d *failing) SyncFile(name string) error {
+	if d.fails() {
+		return d.err
+	}
+	return d.directory.SyncFile(name)
 }
 
 func (d *failing) Rename(from, to string) error {
@@ -300,6 +307,7 @@ func (d folding) actual(name string) string {
 
 func (d folding) Lstat(name string) (fs.FileInfo, error) { return d.directory.Lstat(d.actual(name)) }
 func (d folding) Open(name string) (*os.File, error)     { return d.directory.Open(d.actual(name)) }
+func (d folding) SyncFile(name string) error             { return d.directory.SyncFile(d.actual(name)) }
 func (d folding) Remove(name string) error               { return d.directory.Remove(d.actual(name)) }
 func (d folding) Rename(from, to string) error {
 	return d.directory.Rename(d.actual(from), d.actual(to))

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -31,7 +32,9 @@ type file struct {
 	revision store.Revision  // Absent if there is no file
 	config   json.RawMessage // canonical; nil if there is none or it cannot be read
 	updated  time.Time
-	bad      error // why it cannot be read
+	bad      error       // why it cannot be read
+	info     fs.FileInfo // nil if there is no file; of a link it is what it leads to
+	link     bool        // it is a symbolic link to a file, which is read but not replaced
 }
 
 // find looks up the file of id: under its own name, else under the one that the Python original gave it.
@@ -72,10 +75,18 @@ func (s *Store) load(name string) (file, error) {
 	if err := s.checkName(name, info); err != nil {
 		return file{}, err
 	}
+	info, link, err := s.follow(name, info)
+	if err != nil {
+		return file{}, err
+	}
+	open := s.dir.Open
+	if link {
+		open = s.dir.Follow
+	}
 	if !info.Mode().IsRegular() {
 		return irregular(name, info), nil
 	}
-	f, err := s.dir.Open(name)
+	f, err := open(name)
 	if errors.Is(err, fs.ErrNotExist) { // deleted just now
 		return file{name: name}, nil
 	}
@@ -89,10 +100,27 @@ func (s *Store) load(name string) (file, error) {
 	if !info.Mode().IsRegular() { // exchanged just now
 		return irregular(name, info), nil
 	}
-	return read(name, info, f)
+	there, err := read(name, info, f)
+	there.link = link
+	return there, err
 }
 
-// irregular is a directory, a symbolic link, a FIFO… Its revision tells its kind, as it has no content of its own to overwrite.
+// follow returns what a symbolic link leads to if that is a regular file, wherever it is; else info itself.
+func (s *Store) follow(name string, info fs.FileInfo) (target fs.FileInfo, link bool, err error) {
+	if info.Mode().Type() != fs.ModeSymlink {
+		return info, false, nil
+	}
+	target, err = s.dir.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, false, err
+	case err == nil && target.Mode().IsRegular():
+		return target, true, nil
+	}
+	return info, false, nil
+}
+
+// irregular is a directory, a symbolic link that leads to no file, a FIFO… Its revision tells its kind, as it has no content of its own to overwrite.
 func irregular(name string, info fs.FileInfo) file {
 	k := kind(info.Mode())
 	return file{
@@ -100,6 +128,7 @@ func irregular(name string, info fs.FileInfo) file {
 		revision: revision([]byte("not a regular file: " + k)),
 		updated:  info.ModTime().UTC(),
 		bad:      fmt.Errorf("it is %s, not a regular file", k),
+		info:     info,
 	}
 }
 
@@ -108,7 +137,7 @@ func kind(mode fs.FileMode) string {
 	case fs.ModeDir:
 		return "a directory"
 	case fs.ModeSymlink:
-		return "a symbolic link"
+		return "a symbolic link that leads to no file"
 	case fs.ModeNamedPipe:
 		return "a FIFO"
 	case fs.ModeSocket:
@@ -123,7 +152,7 @@ func read(name string, info fs.FileInfo, r io.Reader) (file, error) {
 	if _, err := buf.ReadFrom(io.LimitReader(r, jsontext.MaxBytes+1)); err != nil {
 		return file{}, err
 	}
-	f := file{name: name, updated: info.ModTime().UTC()}
+	f := file{name: name, updated: info.ModTime().UTC(), info: info}
 	if buf.Len() > jsontext.MaxBytes {
 		// Its end is not read. Size and time stand for it.
 		fmt.Fprintf(&buf, "%d %d", info.Size(), info.ModTime().UnixNano())
@@ -250,8 +279,15 @@ type move struct {
 
 // stage writes a config that is to take the place of f. On error nothing has changed.
 func (s *Store) stage(f file, canonical json.RawMessage) (written, error) {
+	if f.link {
+		return written{}, fmt.Errorf("file %q is a symbolic link, and a save would put a file in its place: save to what it leads to, or delete the config first", f.name)
+	}
+	var like fs.FileInfo // a file takes the owner and mode of the one that it replaces
+	if f.info != nil && f.info.Mode().IsRegular() {
+		like = f.info
+	}
 	data := text(canonical)
-	temp, info, err := s.dir.Stage(data)
+	temp, info, err := s.dir.StageLike(data, like)
 	if err != nil {
 		return written{}, err
 	}
@@ -260,7 +296,7 @@ func (s *Store) stage(f file, canonical json.RawMessage) (written, error) {
 		return written{}, err
 	}
 	return written{
-		file: file{name: f.name, revision: revision(data), config: bytes.Clone(canonical), updated: info.ModTime().UTC()},
+		file: file{name: f.name, revision: revision(data), config: bytes.Clone(canonical), updated: info.ModTime().UTC(), info: info},
 		move: move{Temp: temp, Name: f.name, Keep: f.bad != nil},
 	}, nil
 }
@@ -272,7 +308,15 @@ func (s *Store) place(m move) error {
 			return err
 		}
 	}
-	return s.dir.Rename(m.Temp, m.Name)
+	return mounted(m.Name, s.dir.Rename(m.Temp, m.Name))
+}
+
+// mounted says what to do if the system does not let go of a file because it is mounted by itself, as into a container.
+func mounted(name string, err error) error {
+	if errors.Is(err, syscall.EBUSY) {
+		return fmt.Errorf("file %q cannot be replaced; if it is mounted by itself, mount its directory instead: %w", name, err)
+	}
+	return err
 }
 
 // keepAside gives the file a second name, NAME.corrupt-N, under which it stays. What cannot have two names, as a directory, it
@@ -288,7 +332,7 @@ func (s *Store) keepAside(name string) error {
 			continue
 		}
 		if err != nil {
-			err = s.dir.Rename(name, aside)
+			err = mounted(name, s.dir.Rename(name, aside))
 		}
 		return err
 	}

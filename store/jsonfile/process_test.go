@@ -31,6 +31,46 @@ const (
 var children = map[string]func(s *Store) error{
 	"save forever": saveForever,
 	"small files":  saveWithSmallFiles,
+	"hold lock":    holdLock,
+	"obey":         obey,
+}
+
+// holdLock takes the lock, says so, and keeps it.
+func holdLock(s *Store) error {
+	return s.locked(context.Background(), func() error {
+		fmt.Println("locked")
+		_, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		return err
+	})
+}
+
+// ordersEnv has the orders for obey, one a line: get, put, batch or delete, and an ID.
+const ordersEnv = "PLUGINREGISTRY_JSONFILE_ORDERS"
+
+// obey does what it is told and says how it went, one line each.
+func obey(s *Store) error {
+	ctx := context.Background()
+	for order := range strings.Lines(os.Getenv(ordersEnv)) {
+		what, id, _ := strings.Cut(strings.TrimSpace(order), " ")
+		by := json.RawMessage(fmt.Sprintf(`{"by":%d,"n":%d}`, os.Getuid(), rand.Int()))
+		var err error
+		switch what {
+		case "get":
+			_, err = s.Get(ctx, id)
+		case "put":
+			_, err = s.Put(ctx, id, by, store.Any)
+		case "batch":
+			_, err = s.PutAll(ctx, []store.Put{{ID: id, Config: by, Match: store.Any}, {ID: id + "2", Config: by, Match: store.Any}})
+		case "delete":
+			err = s.Delete(ctx, id, store.Any)
+		}
+		if err != nil {
+			fmt.Println(what, id, err)
+		} else {
+			fmt.Println(what, id, "ok")
+		}
+	}
+	return s.Close()
 }
 
 func TestMain(m *testing.M) {

@@ -32,6 +32,9 @@ type Store struct {
 	lock *filelock.Lock
 	hub  *poll.Hub[store.Revision]
 	now  func() time.Time
+	busy time.Duration // how long a call waits for the lock
+
+	durable durable // guarded by lock
 
 	glances map[string]glance // of the last look of the hub, by ID; looks never overlap
 
@@ -50,12 +53,15 @@ var (
 type directory interface {
 	Intact() error
 	Lstat(name string) (fs.FileInfo, error)
+	Stat(name string) (fs.FileInfo, error)
 	Open(name string) (*os.File, error)
+	Follow(name string) (*os.File, error)
 	Names() ([]string, error)
-	Stage(data []byte) (temp string, info fs.FileInfo, err error)
+	StageLike(data []byte, like fs.FileInfo) (temp string, info fs.FileInfo, err error)
 	Rename(from, to string) error
 	Link(from, to string) error
 	Remove(name string) error
+	SyncFile(name string) error
 	Sync() error
 	Close() error
 }
@@ -64,11 +70,15 @@ type directory interface {
 type Option struct{ set func(*options) }
 
 type options struct {
-	poll time.Duration
+	poll, busy time.Duration
 }
 
 // WithPollInterval sets how often Watch looks for changes. The default is 250 ms. Open returns an error if it is not more than 0.
 func WithPollInterval(d time.Duration) Option { return Option{func(o *options) { o.poll = d }} }
+
+// WithBusyTimeout sets how long a call waits while other calls and processes hold the lock file; see the package's doc. The default is 5
+// seconds; 0 means not to wait. Open returns an error if it is negative.
+func WithBusyTimeout(d time.Duration) Option { return Option{func(o *options) { o.busy = d }} }
 
 // Open opens the store in dir, which it makes, with its parents, if it is missing. It finishes or clears away what a killed process
 // left, unless another process is writing. The error is a *store.Error around what the system said.
@@ -81,7 +91,7 @@ func Open(dir string, opts ...Option) (*Store, error) {
 }
 
 func open(dir string, opts []Option) (*Store, error) {
-	o := options{poll: 250 * time.Millisecond}
+	o := options{poll: 250 * time.Millisecond, busy: 5 * time.Second}
 	for _, opt := range opts {
 		if opt.set != nil {
 			opt.set(&o)
@@ -89,6 +99,9 @@ func open(dir string, opts []Option) (*Store, error) {
 	}
 	if o.poll <= 0 {
 		return nil, fmt.Errorf("the poll interval is %v, it must be more than 0", o.poll)
+	}
+	if o.busy < 0 {
+		return nil, fmt.Errorf("the busy timeout is %v, it must not be negative", o.busy)
 	}
 	if dir == "" {
 		return nil, errors.New("the path of the directory is empty")
@@ -104,7 +117,7 @@ func open(dir string, opts []Option) (*Store, error) {
 	if info, err := d.Lstat(lockName); err == nil && !info.Mode().IsRegular() {
 		return nil, errors.Join(fmt.Errorf("%s in %s is %s, not a file to lock", lockName, path, kind(info.Mode())), d.Close())
 	}
-	s := &Store{dir: d, lock: filelock.New(filepath.Join(path, lockName)), now: time.Now}
+	s := &Store{dir: d, lock: filelock.New(filepath.Join(path, lockName)), now: time.Now, busy: o.busy, durable: durable{files: map[string]fs.FileInfo{}}}
 	s.hub = newHub(s, o.poll)
 	s.tidy()
 	return s, nil
@@ -190,7 +203,7 @@ func (s *Store) whileOpen(ctx context.Context, f func() error) error {
 
 // locked runs f under the lock, with no batch half done.
 func (s *Store) locked(ctx context.Context, f func() error) error {
-	if err := s.lock.Lock(ctx); err != nil {
+	if err := s.lock.LockWithin(ctx, s.busy); err != nil {
 		return fmt.Errorf("locking the directory: %w", err)
 	}
 	defer s.lock.Unlock() // its error is no one's: what f has done is done
@@ -258,9 +271,9 @@ func (s *Store) put(ctx context.Context, id string, config json.RawMessage, matc
 		if err := store.Match(match, f.revision); err != nil {
 			return err
 		}
-		if f.holds(canonical) {
+		if f.holds(canonical) && !s.durable.doubtful {
 			rec = f.record(id)
-			return nil
+			return s.ensureDurable(f)
 		}
 		w, err := s.stage(f, canonical)
 		if err != nil {
@@ -272,7 +285,7 @@ func (s *Store) put(ctx context.Context, id string, config json.RawMessage, matc
 		}
 		rec = w.record(id)
 		s.hub.Touch(id, w.revision)
-		return s.dir.Sync()
+		return s.sync(w.file)
 	})
 	if err != nil {
 		return store.Record{}, err
@@ -301,7 +314,7 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 			return err
 		}
 		if f.revision == store.Absent {
-			return nil
+			return s.sync() // another may have deleted it just now
 		}
 		if err := s.removeShadowed(f); err != nil {
 			return err
@@ -312,10 +325,11 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 			}
 		}
 		if err := s.dir.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return mounted(f.name, err)
 		}
+		delete(s.durable.files, f.name)
 		s.hub.Touch(id, store.Absent)
-		return s.dir.Sync()
+		return s.sync()
 	})
 }
 

@@ -88,9 +88,46 @@ func (s *Store) look(ctx context.Context, last map[string]store.Revision) (now m
 			}
 		}
 		s.glances = seen
+		if last == nil { // nothing is told of the first look
+			return failed
+		}
+		changes := false
+		for id := range last {
+			changes = changes || now[id] != last[id]
+		}
+		for _, id := range slices.Sorted(maps.Keys(now)) {
+			if now[id] == last[id] {
+				continue
+			}
+			changes = true
+			if err := s.syncSeen(files[id], seen[id]); err != nil {
+				failed = cmp.Or(failed, err)
+				delete(seen, id)
+				if now[id] = last[id]; now[id] == store.Absent {
+					delete(now, id)
+				}
+			}
+		}
+		if changes {
+			if err := s.dir.Sync(); err != nil {
+				now = nil
+				return err
+			}
+		}
 		return failed
 	})
 	return now, err
+}
+
+// syncSeen makes a file that somebody has written durable before it is told of: editors do not.
+func (s *Store) syncSeen(name string, g glance) error {
+	if g.info == nil || !g.info.Mode().IsRegular() {
+		return nil
+	}
+	if err := s.dir.SyncFile(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // glance looks at one file; the result is zero if it is gone.
@@ -98,6 +135,9 @@ func (s *Store) glance(name string, last glance) (glance, error) {
 	info, err := s.dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return glance{}, nil
+	}
+	if err == nil {
+		info, _, err = s.follow(name, info)
 	}
 	if err != nil {
 		return glance{}, err
