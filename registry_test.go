@@ -13,11 +13,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pluginregistry/pluginregistry/internal/pgserver"
 	"github.com/pluginregistry/pluginregistry/registry"
 	"github.com/pluginregistry/pluginregistry/registry/manifest"
 	"github.com/pluginregistry/pluginregistry/store"
 	"github.com/pluginregistry/pluginregistry/store/jsonfile"
 	"github.com/pluginregistry/pluginregistry/store/memory"
+	"github.com/pluginregistry/pluginregistry/store/postgres"
 	"github.com/pluginregistry/pluginregistry/store/sqlite"
 )
 
@@ -37,6 +39,16 @@ var openers = map[string]func(t *testing.T) func() (store.Store, func() error){
 		dir := filepath.Join(t.TempDir(), "configs")
 		return func() (store.Store, func() error) {
 			st, err := jsonfile.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st, st.Close
+		}
+	},
+	"postgres": func(t *testing.T) func() (store.Store, func() error) {
+		dsn := pgserver.Database(t) // skips if no server is given
+		return func() (store.Store, func() error) {
+			st, err := postgres.Open(t.Context(), dsn)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -58,25 +59,39 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milli
 // grace is how much longer than the server's own limit the answer of an attempt is waited for.
 const grace = time.Second
 
-// attempt calls f with a connection of the pool. Its error is an *attemptError. The time that a free connection is waited for counts as part of the
-// attempt.
-func (s *Store) attempt(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+// take takes a connection from the pool, and waits for one as long as an attempt may take. Its error is an *attemptError.
+func (s *Store) take(ctx context.Context) (*sql.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.timeout+grace)
 	defer cancel()
 	c, err := s.db.Conn(ctx)
+	if err == nil {
+		return c, nil
+	}
+	a := judge(err)
+	if a.fate == uncertain { // nothing was sent
+		a.fate = lost
+	}
+	if stats := s.db.Stats(); ctx.Err() != nil && stats.MaxOpenConnections > 0 && stats.InUse >= stats.MaxOpenConnections {
+		a.error = errors.New("no connection of the pool came free in time")
+	}
+	return nil, a
+}
+
+// attempt calls f with a connection of the pool. Its error is an *attemptError.
+func (s *Store) attempt(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+	c, err := s.take(ctx)
 	if err != nil {
-		a := judge(err)
-		if a.fate == uncertain { // nothing was sent
-			a.fate = lost
-		}
-		if ctx.Err() != nil && s.db.Stats().InUse >= s.db.Stats().MaxOpenConnections && s.db.Stats().MaxOpenConnections > 0 {
-			a.error = errors.New("no connection of the pool came free in time")
-		}
-		return a
+		return err
 	}
 	defer c.Close()
+	return s.attemptOn(ctx, c, f)
+}
+
+func (s *Store) attemptOn(ctx context.Context, c *sql.Conn, f func(context.Context, *pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.timeout+grace)
+	defer cancel()
 	var failure *attemptError
-	err = c.Raw(func(raw any) error {
+	err := c.Raw(func(raw any) error {
 		conn, err := native(raw)
 		if err == nil {
 			err = f(ctx, conn.Conn())
@@ -92,6 +107,8 @@ func (s *Store) attempt(ctx context.Context, f func(context.Context, *pgx.Conn) 
 	switch {
 	case failure != nil:
 		return failure
+	case errors.Is(err, sql.ErrConnDone): // discarded before
+		return &attemptError{error: errors.New("the connection to the server was lost"), fate: lost}
 	case err != nil:
 		return judge(err)
 	}
@@ -124,10 +141,10 @@ func (b *backoff) pause(ctx context.Context) error {
 // read calls f, which changes nothing, until it has an answer, or the store's patience or ctx ends.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
 	s.made()
-	if err := s.begin(ctx); err != nil {
+	if err := s.life.Begin(ctx); err != nil {
 		return err
 	}
-	defer s.end()
+	defer s.life.End()
 	began, pause := time.Now(), backoff(0)
 	for {
 		err := s.attempt(ctx, f)

@@ -43,6 +43,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pluginregistry/pluginregistry/store"
+	"github.com/pluginregistry/pluginregistry/store/internal/life"
+	"github.com/pluginregistry/pluginregistry/store/internal/queue"
 )
 
 // Option changes how a store works.
@@ -106,8 +108,8 @@ type Store struct {
 	sql  *statements
 	own  bool // the pool is closed with the store
 
-	lifecycle
-	queue queue
+	life  life.Life
+	queue queue.Queue[*request]
 	heldIDs
 	watch watch
 	close func() error
@@ -169,13 +171,12 @@ func New(ctx context.Context, db *sql.DB, opts ...Option) (*Store, error) {
 
 func newStore(db *sql.DB, o options) *Store {
 	s := &Store{db: db, opts: o, sql: newStatements(o.schema)}
-	s.lifecycle.init()
-	s.queue.init(s.commit)
+	s.queue.Commit = s.commit
 	s.watch.init(s)
 	s.close = sync.OnceValue(func() error {
-		s.lifecycle.close()
+		s.life.Close()
 		s.watch.close()
-		s.queue.wait()
+		s.queue.Wait()
 		if s.own {
 			return s.db.Close()
 		}

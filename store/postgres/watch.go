@@ -72,10 +72,10 @@ func (s *Store) look(ctx context.Context, last map[string]seen) (map[string]seen
 	w.start(s)
 	woken := w.woken.Swap(false)
 	if last != nil && w.hearing.Load() && !woken && time.Since(w.looked) < longLook {
-		if err := s.begin(ctx); err != nil {
+		if err := s.life.Begin(ctx); err != nil {
 			return nil, err
 		}
-		s.end()
+		s.life.End()
 		return last, nil
 	}
 	now := last

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,8 +71,7 @@ type request struct {
 	began  time.Time // the first attempt
 	ask    bool      // an answer was lost: look for the tags first
 
-	err  error
-	done chan struct{}
+	err error
 }
 
 // Put saves config under id if match agrees with what is stored.
@@ -142,10 +142,10 @@ func (s *Store) SetNote(ctx context.Context, id string, note store.Note, match s
 // write has a request committed, and tries again where that helps.
 func (s *Store) write(ctx context.Context, req *request) error {
 	s.made()
-	if err := s.begin(ctx); err != nil {
+	if err := s.life.Begin(ctx); err != nil {
 		return err
 	}
-	defer s.end()
+	defer s.life.End()
 	if len(req.puts) == 0 {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (s *Store) write(ctx context.Context, req *request) error {
 	defer cancel()
 	var last *attemptError
 	for pause := backoff(0); ; {
-		begun, left := s.queue.do(ours, req)
+		begun, left := s.queue.Do(ours, req)
 		if left == nil {
 			if req.err == nil {
 				return nil
@@ -251,28 +251,37 @@ func (h *heldIDs) isHeld(req *request) bool {
 	return false
 }
 
-// commit writes the requests that share a commit and sets their results. It is called by one goroutine at a time, and belongs to no caller.
-func (s *Store) commit(batch []*request) {
-	ctx := context.Background()
+// commit writes the requests that share a commit and sets their results. It belongs to no caller.
+func (s *Store) commit(ctx context.Context, take func() []*request) {
+	c, err := s.take(ctx)
+	if err == nil {
+		defer c.Close()
+	}
+	if ctx.Err() != nil { // nobody waits any longer
+		return
+	}
 	var shared, apart []*request
-	for _, req := range batch {
-		if req.ask || s.isHeld(req) || req.puts[0].note != nil {
+	for _, req := range take() {
+		switch {
+		case err != nil:
+			req.err = err
+		case req.ask || s.isHeld(req) || req.puts[0].note != nil:
 			apart = append(apart, req)
-		} else {
+		default:
 			shared = append(shared, req)
 		}
 	}
 	for len(shared) > 0 {
 		var wave []*request
 		wave, shared = split(shared)
-		s.together(ctx, wave)
+		s.together(c, wave)
 	}
 	for _, req := range apart {
 		wait := shortWait
 		if s.isHeld(req) {
 			wait = noWait
 		}
-		s.alone(ctx, req, wait)
+		s.alone(c, req, wait)
 	}
 }
 
@@ -307,19 +316,19 @@ func split(requests []*request) (wave, rest []*request) {
 
 // together writes requests in one statement. If that fails because of what is in it, each is written by itself, so that the failure hits
 // only those that it concerns.
-func (s *Store) together(ctx context.Context, wave []*request) {
+func (s *Store) together(c *sql.Conn, wave []*request) {
 	if len(wave) == 1 {
-		s.alone(ctx, wave[0], shortWait)
+		s.alone(c, wave[0], shortWait)
 		return
 	}
-	err := s.attempt(ctx, func(ctx context.Context, conn *pgx.Conn) error { return s.writeBatch(ctx, conn, wave, shortWait) })
+	err := s.attemptOn(context.Background(), c, func(ctx context.Context, conn *pgx.Conn) error { return s.writeBatch(ctx, conn, wave, shortWait) })
 	if err == nil {
 		return
 	}
 	switch judge(err).fate {
 	case failed, held:
 		for _, req := range wave {
-			s.alone(ctx, req, shortWait)
+			s.alone(c, req, shortWait)
 		}
 	default:
 		for _, req := range wave {
@@ -329,8 +338,8 @@ func (s *Store) together(ctx context.Context, wave []*request) {
 }
 
 // alone writes one request in a transaction of its own.
-func (s *Store) alone(ctx context.Context, req *request, wait time.Duration) {
-	err := s.attempt(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+func (s *Store) alone(c *sql.Conn, req *request, wait time.Duration) {
+	err := s.attemptOn(context.Background(), c, func(ctx context.Context, conn *pgx.Conn) error {
 		if req.ask {
 			if found, err := s.find(ctx, conn, req); found || err != nil {
 				return err
