@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,7 +100,7 @@ func runDiffGroup(t *testing.T, draft string, g diffGroup) {
 		t.Fatalf("the validator alone: %v", err)
 	}
 	s := schema.Compile([]byte(text), schema.Options{})
-	if s.Err() != nil {
+	if unenforced(s.Err()) {
 		t.Fatalf("Err() = %v", s.Err())
 	}
 	check := func(config string, want bool) {
@@ -158,13 +159,24 @@ func compareRandom(t *testing.T, data []byte) (draft string, pairs, invalid int)
 	names := [...]string{"20", "19", "7", "20", "19", "6", "20", "19", "4"}
 	g.draft = names[g.pick(len(names))]
 	d := diffDrafts[g.draft]
-	text := g.document(d.uri).Append(nil)
+	doc := g.document(d.uri)
+	if g.draft == "4" { // what draft-06 has more is enforced all the same
+		for _, v := range doc.All() {
+			v.Members = slices.DeleteFunc(v.Members, func(m jsontext.Member) bool { return m.Name == "const" })
+			for i, m := range v.Members {
+				if m.Name == "contains" || m.Name == "propertyNames" {
+					v.Members[i].Value = &jsontext.Value{Kind: jsontext.Object}
+				}
+			}
+		}
+	}
+	text := doc.Append(nil)
 	alone, err := compileAlone(d.draft, text)
 	if err != nil {
 		return g.draft, 0, 0
 	}
 	s := schema.Compile(text, schema.Options{})
-	if s.Err() != nil {
+	if unenforced(s.Err()) {
 		if !strings.Contains(s.Err().Error(), "refers back to itself") {
 			t.Errorf("Err() = %v\n%s", s.Err(), text)
 		}

@@ -31,20 +31,10 @@ const (
 type role byte
 
 const (
-	roleNone   role = iota // nothing unless a $ref says so
-	roleAll                // the same value, always
-	roleBranch             // the same value, perhaps
-	roleNot
-	roleProperty // a member of the value
-	rolePattern
-	roleAdditional
-	roleUnevaluated
-	roleNames // the names of members
-	roleItem  // the item of one index
-	roleItems // the items
-	roleMoreItems
-	roleUnevaluatedItems
-	roleContains
+	roleNone    role = iota // nothing unless a reference says so
+	roleInPlace             // the same value, always or perhaps
+	roleMember              // members of the value
+	roleItem                // items of the value
 )
 
 // keyword is what the drafts say of one keyword: the first and last of them that have it (0: still has) and how it is read.
@@ -81,33 +71,33 @@ var keywords = map[string]keyword{
 
 	"definitions":   {form: formSchemaMap, since: 4},
 	"$defs":         {form: formSchemaMap, since: 2019},
-	"contentSchema": {form: formSchema, since: 2019},
+	"contentSchema": {form: formSchema, role: roleInPlace, since: 2019},
 
-	"allOf":            {form: formSchemas, role: roleAll, since: 4},
-	"anyOf":            {form: formSchemas, role: roleBranch, since: 4},
-	"oneOf":            {form: formSchemas, role: roleBranch, since: 4},
-	"not":              {form: formSchema, role: roleNot, since: 4},
-	"if":               {form: formSchema, role: roleBranch, since: 7},
-	"then":             {form: formSchema, role: roleBranch, since: 7},
-	"else":             {form: formSchema, role: roleBranch, since: 7},
-	"dependentSchemas": {form: formSchemaMap, role: roleBranch, since: 2019},
-	"dependencies":     {form: formDeps, role: roleBranch, since: 4},
+	"allOf":            {form: formSchemas, role: roleInPlace, since: 4},
+	"anyOf":            {form: formSchemas, role: roleInPlace, since: 4},
+	"oneOf":            {form: formSchemas, role: roleInPlace, since: 4},
+	"not":              {form: formSchema, role: roleInPlace, since: 4},
+	"if":               {form: formSchema, role: roleInPlace, since: 7},
+	"then":             {form: formSchema, role: roleInPlace, since: 7},
+	"else":             {form: formSchema, role: roleInPlace, since: 7},
+	"dependentSchemas": {form: formSchemaMap, role: roleInPlace, since: 2019},
+	"dependencies":     {form: formDeps, role: roleInPlace, since: 4},
 
-	"properties":            {form: formSchemaMap, role: roleProperty, since: 4},
-	"patternProperties":     {form: formSchemaMap, role: rolePattern, since: 4},
-	"additionalProperties":  {form: formSchema, role: roleAdditional, since: 4},
-	"unevaluatedProperties": {form: formSchema, role: roleUnevaluated, since: 2019},
-	"propertyNames":         {form: formSchema, role: roleNames, since: 6},
+	"properties":            {form: formSchemaMap, role: roleMember, since: 4},
+	"patternProperties":     {form: formSchemaMap, role: roleMember, since: 4},
+	"additionalProperties":  {form: formSchema, role: roleMember, since: 4},
+	"unevaluatedProperties": {form: formSchema, role: roleMember, since: 2019},
+	"propertyNames":         {form: formSchema, role: roleMember, since: 6},
 	"minProperties":         {form: formCount, since: 4},
 	"maxProperties":         {form: formCount, since: 4},
 	"required":              {form: formRequired, since: 4},
 	"dependentRequired":     {form: formNameMap, since: 2019},
 
-	"items":            {form: formItems, role: roleItems, since: 4},
+	"items":            {form: formItems, role: roleItem, since: 4},
 	"prefixItems":      {form: formSchemas, role: roleItem, since: 2020},
-	"additionalItems":  {form: formSchema, role: roleMoreItems, since: 4, until: 2019},
-	"unevaluatedItems": {form: formSchema, role: roleUnevaluatedItems, since: 2019},
-	"contains":         {form: formSchema, role: roleContains, since: 6},
+	"additionalItems":  {form: formSchema, role: roleItem, since: 4, until: 2019},
+	"unevaluatedItems": {form: formSchema, role: roleItem, since: 2019},
+	"contains":         {form: formSchema, role: roleItem, since: 6},
 	"minContains":      {form: formCount, since: 2019},
 	"maxContains":      {form: formCount, since: 2019},
 	"minItems":         {form: formCount, since: 4},
@@ -130,19 +120,4 @@ var keywords = map[string]keyword{
 // in tells whether a draft has the keyword.
 func (k keyword) in(draft int) bool {
 	return k.since != 0 && k.since <= draft && (k.until == 0 || draft <= k.until)
-}
-
-// draftOf tells the draft that the text of "$schema" names.
-func draftOf(uri string) int {
-	switch metaName(uri) {
-	case "draft-04/schema":
-		return 4
-	case "draft-06/schema":
-		return 6
-	case "draft/2019-09/schema":
-		return 2019
-	case "draft/2020-12/schema":
-		return 2020
-	}
-	return 7
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -20,12 +21,37 @@ const (
 
 // pattern is a regular expression of a schema. String returns its text as the schema has it.
 type pattern struct {
-	re   *regexp.Regexp
-	text string
+	text  string
+	re    *regexp.Regexp // nil: what it matches is not known, and it is not enforced
+	looks []look
+	size  int
 }
 
-func (p *pattern) String() string            { return p.text }
-func (p *pattern) MatchString(s string) bool { return p.re.MatchString(s) }
+// look is a lookahead at the start of a pattern, as an expression of its own.
+type look struct {
+	re   *regexp.Regexp
+	want bool
+}
+
+func (p *pattern) String() string { return p.text }
+
+func (p *pattern) MatchString(s string) bool {
+	for _, l := range p.looks {
+		if l.re.MatchString(s) != l.want {
+			return false
+		}
+	}
+	return p.re != nil && p.re.MatchString(s)
+}
+
+// patternCost is how many steps it takes to match a text of that length, at most: RE2 looks at every byte with every instruction.
+func patternCost(re jsonschema.Regexp, length int) int {
+	p, ok := re.(*pattern)
+	if !ok {
+		return 0
+	}
+	return int(min(1+int64(p.size)*int64(length)/32, maxSteps+1))
+}
 
 // patterns compiles each regular expression of a schema once, and not too many of them.
 type patterns struct {
@@ -39,52 +65,75 @@ var (
 	errPatternCost    = errors.New("is one regular expression too many, or too large")
 )
 
+// compile returns a pattern in any case; with an error it matches nothing.
 func (p *patterns) compile(text string) (*pattern, error) {
 	if done, ok := p.done[text]; ok {
+		if done.re == nil {
+			return done, errPatternUnknown
+		}
 		return done, nil
-	}
-	p.text += len(text)
-	if p.text > maxPatternText {
-		return nil, errPatternCost
-	}
-	translated := translate(text)
-	tree, err := syntax.Parse(translated, syntax.Perl)
-	if err != nil {
-		return nil, errPatternUnknown
-	}
-	p.size += patternSize(tree, 1)
-	if p.size > maxPatternSize {
-		return nil, errPatternCost
-	}
-	re, err := regexp.Compile(translated)
-	if err != nil {
-		return nil, errPatternUnknown
 	}
 	if p.done == nil {
 		p.done = map[string]*pattern{}
 	}
-	done := &pattern{re, text}
+	done := &pattern{text: text}
 	p.done[text] = done
-	return done, nil
+	p.text += len(text)
+	if p.text > maxPatternText {
+		delete(p.done, text)
+		return done, errPatternCost
+	}
+	looks, rest, err := splitLooks(translate(text))
+	if err != nil {
+		return done, err
+	}
+	for _, l := range looks {
+		re, err := p.expression(l.text, done)
+		if err != nil {
+			return done, err
+		}
+		done.looks = append(done.looks, look{re, l.want})
+	}
+	done.re, err = p.expression(rest, done)
+	return done, err
 }
 
-// engine gives the validator the patterns that are compiled already; what it asks for beyond them are those of metaschemas.
+// expression compiles a part of a pattern.
+func (p *patterns) expression(text string, of *pattern) (*regexp.Regexp, error) {
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return nil, errPatternUnknown
+	}
+	size := patternSize(tree, 1)
+	of.size += size
+	p.size += size
+	if p.size > maxPatternSize {
+		return nil, errPatternCost
+	}
+	re, err := regexp.Compile(text)
+	if err != nil {
+		return nil, errPatternUnknown
+	}
+	return re, nil
+}
+
+// engine gives the library the patterns that are compiled already; what it asks for beyond them are those of metaschemas.
 func (p *patterns) engine(text string) (jsonschema.Regexp, error) {
 	if done, ok := p.done[text]; ok {
 		return done, nil
 	}
 	re, err := regexp.Compile(text)
 	if err != nil {
-		return nil, errPatternUnknown
+		return &pattern{text: text}, nil
 	}
-	return &pattern{re, text}, nil
+	return &pattern{text: text, re: re, size: len(text)}, nil
 }
 
 // patternSize estimates the size of a compiled expression that stands times times.
 func patternSize(re *syntax.Regexp, times int) int {
-	size := times * (1 + len(re.Rune))
+	size := min(times, maxPatternSize) * (1 + len(re.Rune))
 	if re.Op == syntax.OpRepeat {
-		times *= max(re.Min, re.Max, 1)
+		times = min(times, maxPatternSize/1000) * max(re.Min, re.Max, 1)
 	}
 	for _, sub := range re.Sub {
 		size += patternSize(sub, times)
@@ -95,6 +144,79 @@ func patternSize(re *syntax.Regexp, times int) int {
 	return size
 }
 
+type lookText struct {
+	text string
+	want bool
+}
+
+// splitLooks takes the lookaheads off the start of a pattern: a text matches if it matches the rest and each of (?=…), and none of (?!…).
+func splitLooks(text string) (looks []lookText, rest string, err error) {
+	after, anchored := strings.CutPrefix(text, "^")
+	for anchored && (strings.HasPrefix(after, "(?=") || strings.HasPrefix(after, "(?!")) {
+		end := groupEnd(after)
+		if end < 0 {
+			return nil, "", errPatternUnknown
+		}
+		looks = append(looks, lookText{"^(?:" + after[3:end] + ")", after[2] == '='})
+		after = after[end+1:]
+	}
+	if len(looks) == 0 {
+		return nil, text, nil
+	}
+	if after != "" && strings.Contains("*+?{", after[:1]) || hasTopBar(after) {
+		return nil, "", errPatternUnknown
+	}
+	return looks, "^" + after, nil
+}
+
+// groupEnd returns the index of the bracket that closes the group p begins with, or -1.
+func groupEnd(p string) int {
+	end := -1
+	eachSyntax(p, func(i, depth int) bool {
+		if depth == 0 && p[i] == ')' {
+			end = i
+		}
+		return end < 0
+	})
+	return end
+}
+
+// hasTopBar tells whether p has alternatives outside of groups.
+func hasTopBar(p string) (found bool) {
+	eachSyntax(p, func(i, depth int) bool {
+		found = found || depth == 0 && p[i] == '|'
+		return !found
+	})
+	return found
+}
+
+// eachSyntax calls f with every character of p that is neither escaped nor in a class, and with how many groups are open after it.
+func eachSyntax(p string, f func(i, depth int) bool) {
+	depth, class := 0, false
+	for i := 0; i < len(p); i++ {
+		switch c := p[i]; {
+		case c == '\\':
+			i++
+			continue
+		case class:
+			class = c != ']'
+			continue
+		case c == '[':
+			class = true
+			if strings.HasPrefix(p[i:], "[^]") {
+				i++
+			}
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		}
+		if !f(i, depth) {
+			return
+		}
+	}
+}
+
 // The white space of ECMA-262, as the inside of a class.
 const spaceClass = `\t\n\v\f\r \x{a0}\x{feff}\p{Z}`
 
@@ -102,41 +224,122 @@ const spaceClass = `\t\n\v\f\r \x{a0}\x{feff}\p{Z}`
 const notSpaceClass = `\x00-\x08\x0e-\x1f!-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}` +
 	`\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}`
 
-// translate writes a regular expression of ECMA-262 (section 22.2) for package regexp, where the two differ and there is a way
+// translate writes a regular expression of ECMA-262 (section 22.2) for package regexp, if the two differ and there is a way
 // to say it. What there is no way to say is left for package regexp to refuse.
 func translate(p string) string {
-	if !strings.ContainsAny(p, `\.[`) {
+	if !strings.ContainsAny(p, `\.[{`) {
 		return p
 	}
-	var b strings.Builder
+	var b []byte
 	class := false
+	atom := 0        // where what a repeat applies to begins in b
+	var groups []int // where the open groups begin
 	for i := 0; i < len(p); i++ {
+		if !class {
+			switch c := p[i]; c {
+			case '{':
+				if n := repeat(p[i:]); n > 0 {
+					b = appendRepeat(b[:atom], string(b[atom:]), p[i:i+n])
+					i += n - 1
+					continue
+				}
+			case ')':
+				if len(groups) > 0 {
+					atom = groups[len(groups)-1]
+					groups = groups[:len(groups)-1]
+				}
+			case '*', '+', '?':
+			default:
+				atom = len(b)
+			}
+			if p[i] == '(' {
+				groups = append(groups, len(b))
+			}
+		}
 		switch c := p[i]; {
 		case c == '\\' && i+1 < len(p):
-			i += translateEscape(&b, p[i:], class) - 1
+			var e strings.Builder
+			i += translateEscape(&e, p[i:], class) - 1
+			b = append(b, e.String()...)
 		case class && c == '[':
-			b.WriteString(`\[`)
+			b = append(b, `\[`...)
 		case class && c == ']':
 			class = false
-			b.WriteByte(c)
+			b = append(b, c)
 		case class:
-			b.WriteByte(c)
+			b = append(b, c)
 		case strings.HasPrefix(p[i:], "[^]"):
-			b.WriteString(`(?s:.)`)
+			b = append(b, `(?s:.)`...)
 			i += 2
 		case strings.HasPrefix(p[i:], "[]"):
-			b.WriteString(`[^\x00-\x{10ffff}]`)
+			b = append(b, `[^\x00-\x{10ffff}]`...)
 			i++
 		case c == '[':
 			class = true
-			b.WriteByte(c)
+			b = append(b, c)
 		case c == '.':
-			b.WriteString(`[^\n\r\x{2028}\x{2029}]`)
+			b = append(b, `[^\n\r\x{2028}\x{2029}]`...)
 		default:
-			b.WriteByte(c)
+			b = append(b, c)
 		}
 	}
-	return b.String()
+	return string(b)
+}
+
+// repeat returns the length of the repeat {n}, {n,} or {n,m} that p begins with if one of its numbers is over maxRepeat, else 0.
+func repeat(p string) int {
+	end := strings.IndexByte(p, '}')
+	if end < 0 {
+		return 0
+	}
+	low, high, _ := repeatBounds(p[:end+1])
+	if low <= maxRepeat && high <= maxRepeat {
+		return 0
+	}
+	return end + 1
+}
+
+// maxRepeat is the largest repeat that package regexp takes.
+const maxRepeat = 1000
+
+// repeatBounds reads {n}, {n,} and {n,m}. The bounds of anything else are -1.
+func repeatBounds(text string) (low, high int, open bool) {
+	first, second, comma := strings.Cut(text[1:len(text)-1], ",")
+	low, err := strconv.Atoi(first)
+	if err != nil || low < 0 {
+		return -1, -1, false
+	}
+	switch {
+	case !comma:
+		return low, low, false
+	case second == "":
+		return low, -1, true
+	}
+	high, err = strconv.Atoi(second)
+	if err != nil || high < low {
+		return -1, -1, false
+	}
+	return low, high, false
+}
+
+// appendRepeat writes a large repeat of an atom as several small ones.
+func appendRepeat(dst []byte, atom, text string) []byte {
+	low, high, open := repeatBounds(text)
+	if max(low, high) > maxPatternSize/max(1, len(atom)) { // it would be too large in any case
+		return append(append(dst, atom...), text...)
+	}
+	left := max(0, high-low)
+	for ; low > maxRepeat; low -= maxRepeat {
+		dst = fmt.Appendf(dst, "%s{%d}", atom, maxRepeat)
+	}
+	if open {
+		return fmt.Appendf(dst, "%s{%d,}", atom, low)
+	}
+	dst = fmt.Appendf(dst, "%s{%d}", atom, low)
+	for ; left > 0; left -= maxRepeat {
+		dst = fmt.Appendf(dst, "%s{0,%d}", atom, min(left, maxRepeat))
+	}
+	return dst
 }
 
 // translateEscape writes the escape that p begins with and returns its length.

@@ -4,27 +4,50 @@ import (
 	"strconv"
 
 	"github.com/pluginregistry/pluginregistry/internal/jsontext"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// maxWalk is the budget of a walk through a config. Where it is used up, Secrets takes what is left for secret.
+// maxWalk is the budget of a walk through a config. If it is used up, Secrets takes what is left for secret.
 const maxWalk = 500_000
 
-// HasSecrets tells whether the schema can make any value secret.
-func (s *Schema) HasSecrets() bool { return s.root != nil && s.root.reachesSecret }
+// findSecrets compiles what is not in force and may tell of secrets, and finds what leads to one.
+func (b *builder) findSecrets(c *jsonschema.Compiler) {
+	s := b.schema
+	if b.marks > 0 {
+		for _, x := range b.blindUnless {
+			b.blind = b.blind || !x.secret
+		}
+		for _, x := range b.withLeft {
+			for _, uri := range x.left {
+				k, err := compileMore(c, uri)
+				if err != nil {
+					b.blind = true
+					continue
+				}
+				x.may = append(x.may, k)
+			}
+		}
+	}
+	s.blind = b.blind
+	s.secrets = s.reach(func(n *jsonschema.Schema) bool { return extraOf(n).secret })
+}
 
-// KnowsSecrets tells whether it is known which values the schema makes secret: false where the text is no JSON object or over the limits.
-func (s *Schema) KnowsSecrets() bool { return s.root != nil }
+// HasSecrets tells whether the schema can make any value secret.
+func (s *Schema) HasSecrets() bool { return s.secrets[s.root] }
+
+// KnowsSecrets tells whether it is known which values the schema makes secret. It is false if the text is no JSON object or over the limits,
+// and if the schema speaks of secrets and refers to what is not known or is itself only a part of the document.
+func (s *Schema) KnowsSecrets() bool { return !s.blind }
 
 // Secrets returns JSON Pointers to the values in config, a JSON object, that the schema says are secret, in the order of the
-// text: by writeOnly, by the format "password", by x-secret or airbyte_secret. All branches count, whether the config takes
-// them or not. Nothing in a secret value has a pointer of its own. If the schema says that the whole config is secret, each of
-// its members is.
+// text. All branches count, whether the config takes them or not, and so does what is not enforced. Nothing in a secret value has a pointer
+// of its own. If the schema says that the whole config is secret, each of its members is.
 func (s *Schema) Secrets(config *jsontext.Value) []string {
 	if !s.HasSecrets() || config == nil || config.Kind != jsontext.Object {
 		return nil
 	}
-	w := secretWalk{budget: maxWalk}
-	nodes := expand([]*node{s.root}, possible, &w.budget)
+	w := secretWalk{s: s, budget: maxWalk}
+	nodes := s.expand([]*jsonschema.Schema{s.root}, secretly, &w.budget)
 	if anySecret(nodes) {
 		for _, m := range config.Members {
 			w.found = append(w.found, "/"+jsontext.EscapeToken(m.Name))
@@ -36,13 +59,14 @@ func (s *Schema) Secrets(config *jsontext.Value) []string {
 }
 
 type secretWalk struct {
+	s      *Schema
 	budget steps
 	found  []string
 }
 
-func anySecret(nodes []*node) bool {
+func anySecret(nodes []*jsonschema.Schema) bool {
 	for _, n := range nodes {
-		if n.secret {
+		if extraOf(n).secret {
 			return true
 		}
 	}
@@ -50,74 +74,61 @@ func anySecret(nodes []*node) bool {
 }
 
 // value looks at a value that the nodes apply to.
-func (w *secretWalk) value(nodes []*node, v *jsontext.Value, at func() string) {
+func (w *secretWalk) value(nodes []*jsonschema.Schema, v *jsontext.Value, at func() string) {
 	if len(nodes) == 0 {
 		return
 	}
 	if w.budget > 0 {
-		nodes = expand(nodes, possible, &w.budget)
+		nodes = w.s.expand(nodes, secretly, &w.budget)
 	}
 	if w.budget <= 0 || anySecret(nodes) {
 		w.found = append(w.found, at())
-		return
-	}
-	if v.Kind == jsontext.Object || v.Kind == jsontext.Array {
+	} else if v.Kind >= jsontext.Array {
 		w.inside(nodes, v, at())
 	}
 }
 
 // inside looks at the members or items of v.
-func (w *secretWalk) inside(nodes []*node, v *jsontext.Value, at string) {
-	var kids []*node
-	seen := map[*node]bool{}
-	take := func(k *node, _ role) {
-		if k.reachesSecret && !seen[k] {
+func (w *secretWalk) inside(nodes []*jsonschema.Schema, v *jsontext.Value, at string) {
+	var kids []*jsonschema.Schema
+	seen := map[*jsonschema.Schema]bool{}
+	take := func(k *jsonschema.Schema, _ rule) {
+		if w.s.secrets[k] && !seen[k] {
 			seen[k] = true
 			kids = append(kids, k)
 		}
 	}
-	for _, m := range v.Members {
+	each := func(v *jsontext.Value, token string, f func(n *jsonschema.Schema)) {
 		kids = nil
 		clear(seen)
 		w.budget.spend(1 + len(nodes))
 		for _, n := range nodes {
-			if n.reachesSecret {
-				n.member(m.Name, &w.budget, func(k *node, r role) {
-					if r != roleUnevaluated || !named(n, m.Name, &w.budget) {
-						take(k, r)
-					}
-				})
+			if w.s.secrets[n] {
+				f(n)
 			}
 		}
-		w.value(kids, m.Value, func() string { return at + "/" + jsontext.EscapeToken(m.Name) })
+		w.value(kids, v, func() string { return at + "/" + token })
 	}
-	for i, item := range v.Items {
-		kids = nil
-		clear(seen)
-		w.budget.spend(1 + len(nodes))
-		for _, n := range nodes {
-			if n.reachesSecret {
-				n.item(i, take)
-			}
-		}
-		w.value(kids, item, func() string { return at + "/" + strconv.Itoa(i) })
+	for _, m := range v.Members {
+		each(m.Value, jsontext.EscapeToken(m.Name), func(n *jsonschema.Schema) {
+			member(n, m.Name, &w.budget, func(k *jsonschema.Schema, by rule) {
+				if by != byUnevaluated || !w.named(n, m.Name) {
+					take(k, by)
+				}
+			})
+		})
+	}
+	for i, v := range v.Items {
+		each(v, strconv.Itoa(i), func(n *jsonschema.Schema) { item(n, i, take) })
 	}
 }
 
 // named tells whether what certainly applies beside the unevaluatedProperties of n certainly says something of the member.
-func named(n *node, name string, budget *steps) bool {
-	for _, k := range expand([]*node{n}, certain, budget) {
-		if k.masked {
-			continue
-		}
-		if k.property(name) != nil {
-			return true
-		}
-		for _, m := range k.memberKids {
-			if m.role == roleAdditional || m.role == rolePattern && m.pattern != nil && budget.spend(1+len(name)/16) && m.pattern.MatchString(name) {
-				return true
-			}
-		}
+func (w *secretWalk) named(n *jsonschema.Schema, name string) (named bool) {
+	for _, k := range w.s.expand([]*jsonschema.Schema{n}, certain, &w.budget) {
+		open, _ := k.AdditionalProperties.(bool)
+		named = named || open
+		member(k, name, &w.budget, func(_ *jsonschema.Schema, by rule) { named = named || by <= byRest && w.budget >= 0 })
 	}
-	return false
+	return named
 }

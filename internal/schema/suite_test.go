@@ -2,8 +2,10 @@ package schema_test
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pluginregistry/pluginregistry/internal/jsontext"
@@ -35,6 +37,14 @@ func TestSuite(t *testing.T) {
 		{"draft2019-09", "https://json-schema.org/draft/2019-09/schema"},
 		{"draft2020-12", "https://json-schema.org/draft/2020-12/schema"},
 	}
+	documents := map[string]json.RawMessage{}
+	remotes := filepath.Join(dir, "remotes")
+	_ = filepath.WalkDir(remotes, func(path string, _ fs.DirEntry, err error) error { // not there: those cases are left out
+		if text, readErr := os.ReadFile(path); err == nil && readErr == nil && strings.HasSuffix(path, ".json") {
+			documents["http://localhost:1234"+filepath.ToSlash(strings.TrimPrefix(path, remotes))] = text
+		}
+		return nil
+	})
 	ran := 0
 	for _, d := range drafts {
 		files, err := filepath.Glob(filepath.Join(dir, "tests", d.folder, "*.json"))
@@ -44,10 +54,12 @@ func TestSuite(t *testing.T) {
 		count := 0
 		for _, file := range files {
 			switch filepath.Base(file) {
-			case "refRemote.json", "vocabulary.json":
-				continue // documents from elsewhere are never fetched
+			case "refRemote.json", "vocabulary.json", "dynamicRef.json":
+				if len(documents) == 0 {
+					continue
+				}
 			}
-			count += runSuiteFile(t, file, d.uri)
+			count += runSuiteFile(t, file, d.uri, documents)
 		}
 		t.Logf("%s: %d cases", d.folder, count)
 		ran += count
@@ -57,7 +69,20 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-func runSuiteFile(t *testing.T, file, uri string) (ran int) {
+// unenforced tells whether err is about more than defaults, which the drafts do not judge.
+func unenforced(err error) bool {
+	if err == nil {
+		return false
+	}
+	for note := range strings.SplitSeq(err.Error(), "; ") {
+		if !strings.Contains(note, "is a default") && !strings.Contains(note, "default\" is too costly") && !strings.HasPrefix(note, "and ") {
+			return true
+		}
+	}
+	return false
+}
+
+func runSuiteFile(t *testing.T, file, uri string, documents map[string]json.RawMessage) (ran int) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +100,7 @@ func runSuiteFile(t *testing.T, file, uri string) (ran int) {
 			v.Members = append([]jsontext.Member{{Name: "$schema", Value: &jsontext.Value{Kind: jsontext.String, Text: uri}}},
 				v.Members...)
 		}
-		s := schema.Compile(v.Append(nil), schema.Options{})
+		s := schema.Compile(v.Append(nil), schema.Options{Documents: documents})
 		for _, c := range g.Tests {
 			config, err := jsontext.Parse(c.Data)
 			if err != nil || config.Kind != jsontext.Object {
@@ -91,7 +116,7 @@ func runSuiteFile(t *testing.T, file, uri string) (ran int) {
 				t.Errorf("%s: %s: %s: want valid=%v, issues %v, Err %v",
 					file, g.Description, c.Description, c.Valid, issues, s.Err())
 			}
-			if s.Err() != nil {
+			if unenforced(s.Err()) {
 				t.Errorf("%s: %s: %v", file, g.Description, s.Err())
 				break
 			}

@@ -42,7 +42,7 @@ func TestSecrets(t *testing.T) {
 			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1}`, "/a /b /c /d /e /f /g"},
 		{"dependencies", `{"dependentSchemas":{"x":{"properties":{"a":` + s + `}}},"dependencies":{"x":{"properties":{"b":` + s + `}},"y":["z"]}}`, `{"a":1,"b":1,"c":1}`, "/a /b"},
 		{"patternProperties", `{"patternProperties":{"_key$":` + s + `}}`, `{"a_key":1,"key_a":1}`, "/a_key"},
-		{"a pattern that RE2 refuses", `{"patternProperties":{"^(?!x)":` + s + `,"^n":{}},"properties":{"p":{}}}`, `{"a":1,"p":1,"n1":1}`, "/a"},
+		{"a pattern that RE2 refuses", `{"patternProperties":{"(?<!x)$":` + s + `,"^n":{}},"properties":{"p":{}}}`, `{"a":1,"p":1,"n1":1}`, "/a"},
 		{"additionalProperties", `{"properties":{"p":{}},"patternProperties":{"^x":{}},"additionalProperties":` + s + `}`, `{"p":1,"x":1,"a":1}`, "/a"},
 		{"unevaluatedProperties", `{` + d2020 + `"properties":{"p":{}},"allOf":[{"properties":{"q":{}}}],"anyOf":[{"properties":{"r":{}}}],"unevaluatedProperties":` + s + `}`, `{"p":1,"q":1,"r":1,"a":1}`, "/r /a"},
 		{"items", `{"properties":{"a":{"items":` + s + `},"b":{"items":{"properties":{"k":` + s + `}}}}}`, `{"a":[1,2],"b":[{"k":1},{"l":1}]}`, "/a/0 /a/1 /b/0/k"},
@@ -51,7 +51,7 @@ func TestSecrets(t *testing.T) {
 		{"contains", `{"properties":{"a":{"contains":` + s + `}}}`, `{"a":[1]}`, "/a/0"},
 		{"the root", `{"writeOnly":true}`, `{"a":{"b":1},"c/d":1}`, "/a /c~1d"},
 		{"the root by a branch", `{"anyOf":[{},{"$ref":"#/definitions/s"}],"definitions":{"s":` + s + `}}`, `{"a":1}`, "/a"},
-		{"not under not", `{"properties":{"a":{"not":` + s + `}}}`, `{"a":1}`, ""},
+		{"under not", `{"properties":{"a":{"not":` + s + `}}}`, `{"a":1}`, "/a"},
 		{"bare map", `{"key":{"type":"string","writeOnly":true},"host":{"type":"string"}}`, `{"key":1,"host":1}`, "/key"},
 		{"bare map with junk", `{"version":2,"key":{"x-secret":true}}`, `{"key":1,"version":1}`, "/key"},
 		{"a word for a schema", `{"properties":{"key":"password","host":"string"}}`, `{"key":1,"host":1}`, "/key"},
@@ -59,7 +59,6 @@ func TestSecrets(t *testing.T) {
 		{"recursive", `{"properties":{"k":` + s + `,"a":{"$ref":"#"}}}`, `{"a":{"a":{"k":1}},"k":2}`, "/a/a/k /k"},
 		{"dirty", `{"type":["strnig"],"minimum":"x","properties":{"a":{"pattern":"(?=","writeOnly":true,"$ref":5}},"required":{}}`, `{"a":1}`, "/a"},
 		{"not usable: too costly", strings.Replace(doubling(40, `{"allOf":[REF,REF]}`), `{"$ref"`, `{"properties":{},"allOf":[{"properties":{"k":`+s+`}}],"$ref"`, 1), `{"k":1}`, "/k"},
-		{"not usable: too deep", nested(200, `{"allOf":[`, `{"properties":{"k":`+s+`}}`, `]}`), `{"k":1}`, "/k"},
 		{"a name declared in another branch", `{"allOf":[{"properties":{"a":` + s + `}},{"properties":{"a":{}}}]}`, `{"a":1}`, "/a"},
 	}
 	for _, tt := range tests {
@@ -135,14 +134,8 @@ func TestWithDefaults(t *testing.T) {
 			if again := string(config.Append(nil)); again != tt.config {
 				t.Errorf("the config became %s", again)
 			}
-			out.Members = append(out.Members, jsontext.Member{Name: "new", Value: out})
-			for _, m := range out.Members {
-				if m.Value.Kind == jsontext.String {
-					m.Value.Text = "changed"
-				}
-			}
-			if got := string(s.WithDefaults(config).Append(nil)); got != tt.want {
-				t.Errorf("after a change of the first answer: %s", got)
+			if again := string(s.WithDefaults(out).Append(nil)); again != tt.want {
+				t.Errorf("completed again: %s", again)
 			}
 		})
 	}

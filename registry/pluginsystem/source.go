@@ -26,7 +26,7 @@ type configFunc[P any] func(ctx context.Context, s *slot[P]) (source, error)
 
 // given is a config that the caller has.
 func given[P any](config any) configFunc[P] {
-	return func(_ context.Context, s *slot[P]) (source, error) {
+	return func(ctx context.Context, s *slot[P]) (source, error) {
 		text, err := jsontext.Encode(config)
 		if err != nil {
 			return source{}, fmt.Errorf("%w: %w", store.ErrInvalidConfig, err)
@@ -38,10 +38,9 @@ func given[P any](config any) configFunc[P] {
 		if err != nil {
 			return source{}, fmt.Errorf("%w: %w", store.ErrInvalidConfig, err)
 		}
-		text = s.compiled().WithDefaults(v).Append(nil)
-		found := s.compiled().Validate(text)
+		effective, found := s.compiled().Complete(ctx, v)
 		if len(found) == 0 {
-			return newSource(text), nil
+			return newSource(effective.Append(nil)), nil
 		}
 		issues := make([]registry.Issue, len(found))
 		for i, f := range found {
