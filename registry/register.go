@@ -238,11 +238,14 @@ func (c *category) fill(all []found, now *snapshot, failed *DiscoveryError) (ids
 	ids = make([]string, 0, len(all))
 	c.plugins = make([]Plugin, 0, len(all))
 	c.schemas = make([]*schemaState, 0, len(all))
+	here := make(map[string]bool, len(all))
+	for i := range all {
+		here[all[i].id] = true
+	}
 	for i := range all {
 		id, p := all[i].id, &all[i].plugin
-		if other, _ := now.find(id); other != nil && other.name != c.name {
-			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %q: %w: %q is a plugin of category %q, which stays; rename one of them",
-				p.Name, ErrIDConflict, id, other.name))
+		if why := conflict(c.name, id, here, now); why != "" {
+			failed.Failures = append(failed.Failures, fmt.Errorf("plugin %q: %w: %s; rename one of them", p.Name, ErrIDConflict, why))
 			continue
 		}
 		ids = append(ids, id)
@@ -252,6 +255,27 @@ func (c *category) fill(all []found, now *snapshot, failed *DiscoveryError) (ids
 	}
 	c.flags = make([]atomic.Uint32, len(c.plugins))
 	return ids
+}
+
+// conflict tells why a plugin of a category cannot have that ID beside the plugins that are here, in the same discovery, and those of other
+// categories, or returns "".
+func conflict(category, id string, here map[string]bool, now *snapshot) string {
+	if other, _ := now.find(id); other != nil && other.name != category {
+		return fmt.Sprintf("%q is a plugin of category %q, which stays", id, other.name)
+	}
+	if of, _, ok := cutInstance(id); ok {
+		other, _ := now.find(of)
+		if here[of] || other != nil && other.name != category {
+			return fmt.Sprintf("%q reads as an instance of the plugin %q, which stays", id, of)
+		}
+	}
+	readers, _ := now.readAs.get(id)
+	for _, other := range readers {
+		if other != category {
+			return fmt.Sprintf("a plugin of category %q, which stays, has an ID that reads as an instance of %q", other, id)
+		}
+	}
+	return ""
 }
 
 // newer returns what is there already of a registration or discovery of the same category that was begun after c, or nil. The caller

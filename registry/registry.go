@@ -80,7 +80,7 @@ func New(st store.Store, opts ...Option) *Registry {
 		panic("registry: New needs a store, and got nil")
 	}
 	r := &Registry{st: st, polled: newPoll(st), log: slog.New(slog.DiscardHandler), schemas: map[uint64]*schemaState{}, flags: newFlags()}
-	r.now.Store(&snapshot{categories: &shards[*category]{}, plugins: &shards[place]{}})
+	r.now.Store(&snapshot{categories: &shards[*category]{}, plugins: &shards[place]{}, readAs: &shards[[]string]{}})
 	for _, opt := range opts {
 		if opt.set != nil {
 			opt.set(r)

@@ -13,6 +13,7 @@ import (
 type snapshot struct {
 	categories *shards[*category] // by name
 	plugins    *shards[place]     // by plugin ID
+	readAs     *shards[[]string]  // by plugin ID: the category of each plugin whose ID reads as an instance of it
 	count      int                // of plugins
 }
 
@@ -199,20 +200,29 @@ func ManagerAs[M any](r *Registry, category string) (M, bool) {
 
 // with returns the snapshot with c, whose plugins have those IDs, in the place of the category of that name.
 func (s *snapshot) with(c *category, ids []string) *snapshot {
-	next := &snapshot{plugins: s.plugins, count: s.count}
+	next := &snapshot{plugins: s.plugins, readAs: s.readAs, count: s.count}
 	old := s.category(c.name)
 	if old == nil {
 		old = &category{}
 	}
 	if len(ids)+len(old.plugins) > 0 {
-		plugins := s.plugins.edit()
+		plugins, readAs := s.plugins.edit(), s.readAs.edit()
 		for _, p := range old.plugins {
 			plugins.delete(p.ID())
+			if of, _, ok := cutInstance(p.ID()); ok {
+				categories, _ := readAs.next.get(of)
+				i := slices.Index(categories, c.name)
+				readAs.set(of, slices.Concat(categories[:i], categories[i+1:]))
+			}
 		}
 		for n, id := range ids {
 			plugins.set(id, place{c, n})
+			if of, _, ok := cutInstance(id); ok {
+				categories, _ := readAs.next.get(of)
+				readAs.set(of, slices.Concat(categories, []string{c.name}))
+			}
 		}
-		next.plugins = plugins.next
+		next.plugins, next.readAs = plugins.next, readAs.next
 		next.count += len(ids) - len(old.plugins)
 	}
 	categories := s.categories.edit()

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -341,7 +343,9 @@ func isTagName(name string) bool {
 //	}
 //
 // A field is required if its tag says required, and secret if it says writeOnly=true or format=password. Keys that are no fields are
-// not allowed. A type that no schema can describe, or a tag that does not fit its field, is an error.
+// not allowed. Numbers have the range of their Go type, a time.Time is an RFC 3339 text, a []byte is base64: what the schema takes, the
+// type takes. A default is hidden by a Go zero that is saved: give a field that has one omitzero or omitempty, unless zero is meant. A
+// type that no schema can describe, or a tag that does not fit its field, is an error.
 func SchemaFor[T any]() (_ json.RawMessage, err error) {
 	t := reflect.TypeFor[T]()
 	fail := func(err error) error { return fmt.Errorf("registry: a schema for the Go type %s: %w", t, err) }
@@ -354,7 +358,7 @@ func SchemaFor[T any]() (_ json.RawMessage, err error) {
 		}
 	}()
 	for _, expanded := range []bool{true, false} { // a struct that refers to itself needs a definition to refer to
-		reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: expanded, RequiredFromJSONSchemaTags: true}
+		reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: expanded, RequiredFromJSONSchemaTags: true, Mapper: exactly}
 		text, failure := json.Marshal(reflector.ReflectFromType(t))
 		if failure == nil {
 			failure = schema.Compile(text, schema.Options{}).Err()
@@ -365,4 +369,41 @@ func SchemaFor[T any]() (_ json.RawMessage, err error) {
 		err = fail(failure)
 	}
 	return nil, err
+}
+
+// The texts that time.Time and []byte decode.
+const (
+	datePattern = `(?:\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))` +
+		`|(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)` // in leap years
+	timePattern   = `^` + datePattern + `T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`
+	base64Pattern = `^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
+)
+
+// exactly returns the schema of a type of which not every number or text can be decoded, or nil.
+func exactly(t reflect.Type) *jsonschema.Schema {
+	if t == reflect.TypeFor[time.Time]() {
+		return &jsonschema.Schema{Type: "string", Format: "date-time", Pattern: timePattern}
+	}
+	if p := reflect.PointerTo(t); p.Implements(jsonUnmarshaler) || p.Implements(textUnmarshaler) ||
+		p.Implements(reflect.TypeFor[interface{ JSONSchema() *jsonschema.Schema }]()) {
+		return nil
+	}
+	number := func(kind string, least, most any) *jsonschema.Schema {
+		return &jsonschema.Schema{Type: kind, Minimum: json.Number(fmt.Sprint(least)), Maximum: json.Number(fmt.Sprint(most))}
+	}
+	switch kind := t.Kind(); kind {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return number("integer", int64(-1)<<(t.Bits()-1), ^(int64(-1) << (t.Bits() - 1)))
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return number("integer", 0, ^uint64(0)>>(64-t.Bits()))
+	case reflect.Float32:
+		return number("number", float32(-math.MaxFloat32), float32(math.MaxFloat32))
+	case reflect.Float64:
+		return number("number", -math.MaxFloat64, math.MaxFloat64)
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return &jsonschema.Schema{Type: "string", ContentEncoding: "base64", Pattern: base64Pattern}
+		}
+	}
+	return nil
 }

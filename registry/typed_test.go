@@ -261,7 +261,7 @@ type pluginConfig struct {
 
 const pluginConfigSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "$defs": {"inner": {"properties": {"a": {"type": "integer"}}, "additionalProperties": false, "type": "object"}},
+  "$defs": {"inner": {"properties": {"a": {"type": "integer", "maximum": 9223372036854775807, "minimum": -9223372036854775808}}, "additionalProperties": false, "type": "object"}},
   "properties": {
     "device": {"type": "string", "enum": ["cpu", "cuda"], "title": "Device", "description": "Where it runs", "default": "cpu"},
     "beam": {"type": "integer", "maximum": 20, "minimum": 1, "description": "How many, at most.", "default": 5},
