@@ -26,6 +26,7 @@ type stored struct {
 	opened       *jsontext.Value // the same with its secrets opened
 	boxes        map[string]box  // what is sealed, by place
 	secret       places          // what a reader must not see
+	unnamed      places          // what no error may name the inside of
 }
 
 // nothing is the record of a config that is not there.
@@ -59,11 +60,13 @@ func (r *Registry) parse(o owner, rec store.Record) (stored, error) {
 	}
 	was := stored{Record: rec, sealed: config, secret: r.secretPlaces(o, config)}
 	was.opened, was.boxes = r.openAll(o, config)
+	_, unknown := r.marks(o)
+	was.unnamed = unnamed(was.secret, unknown, config)
 	return was, nil
 }
 
 // whole returns an error if a secret could not be opened.
-func (was stored) whole() error { return locked(was.boxes, was.secret) }
+func (was stored) whole() error { return locked(was.boxes, was.unnamed) }
 
 // draft is a config that somebody wants to save.
 type draft struct {

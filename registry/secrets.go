@@ -189,11 +189,11 @@ func (r *Registry) openAll(o owner, config *jsontext.Value) (*jsontext.Value, ma
 	return values.in(config), boxes
 }
 
-// locked returns the error of the first box that could not be opened, with a pointer that does not go into a secret.
-func locked(boxes map[string]box, secret places) error {
+// locked returns the error of the first box that could not be opened.
+func locked(boxes map[string]box, unnamed places) error {
 	for _, pointer := range sorted(boxes) {
 		if err := boxes[pointer].err; err != nil {
-			outer, _ := secret.cover(pointer)
+			outer, _ := unnamed.cover(pointer)
 			return secretFault(outer, err)
 		}
 	}
@@ -246,6 +246,19 @@ func (r *Registry) secretPlaces(o owner, config *jsontext.Value) places {
 		}
 	}
 	return found
+}
+
+// unnamed returns the places in config whose insides no error may name: those that are secret, or if nobody can tell which are, every
+// member.
+func unnamed(secret places, unknown error, config *jsontext.Value) places {
+	if unknown == nil {
+		return secret
+	}
+	all := places{}
+	for _, m := range config.Members {
+		all[jsontext.JoinPointer(m.Name)] = true
+	}
+	return all
 }
 
 // hide returns a stored config with its secrets hidden. It needs no key.
@@ -302,7 +315,8 @@ func (r *Registry) reveal(o owner, given *jsontext.Value, was stored) (revelatio
 	s, unknown := r.marks(o)
 	secret := marked(s, given)
 	config, boxes := r.openAll(o, given)
-	if err := locked(boxes, secret); err != nil {
+	silent := unnamed(secret, unknown, given)
+	if err := locked(boxes, silent); err != nil {
 		return revelation{}, err
 	}
 	got := revelation{sealed: places{}}
@@ -331,7 +345,7 @@ func (r *Registry) reveal(o owner, given *jsontext.Value, was stored) (revelatio
 		if _, opened := givenSealed.cover(pointer); !ok || opened {
 			continue
 		}
-		outer, _ := secret.cover(pointer)
+		outer, _ := silent.cover(pointer)
 		refuse := func(why string) error {
 			return secretFault(outer, fmt.Errorf("%w: %s stands for the stored value, %s; give the value itself", store.ErrInvalidConfig, Redacted, why))
 		}

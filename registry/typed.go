@@ -44,7 +44,7 @@ func configAs[T any](ctx context.Context, r *Registry, o owner) (value T, was st
 	}
 	config, issues, err := r.complete(ctx, o, was.opened)
 	if err == nil {
-		err = r.judge(o, issues, was.secret)
+		err = r.judge(o, issues, was.unnamed)
 	}
 	if err != nil {
 		return value, was, err
@@ -81,7 +81,7 @@ func fit[T any](o owner, was stored, config *jsontext.Value, value *T, declares 
 		}
 		f.misfits = []Issue{*issue}
 	}
-	return invalid(o, f.misfits, was.secret)
+	return invalid(o, f.misfits, was.unnamed)
 }
 
 // UpdateConfigAs loads the effective config of id as ConfigAs does, has edit change it, and saves what edit has changed: every other value

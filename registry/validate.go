@@ -121,7 +121,7 @@ func (r *Registry) fits(ctx context.Context, o owner, was stored) error {
 	if err != nil {
 		return err
 	}
-	return r.judge(o, issues, was.secret)
+	return r.judge(o, issues, was.unnamed)
 }
 
 // Migrate checks what is stored under id, and if it does not fit today's schema and the plugin's manager is a Migrator, it asks the manager
