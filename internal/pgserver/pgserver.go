@@ -202,7 +202,7 @@ func (s *Server) configure(settings []string) {
 	defer f.Close()
 	// What a killed process has written is in the page cache still, so nothing is lost by fsync=off.
 	for _, line := range append([]string{"listen_addresses='127.0.0.1'", "unix_socket_directories=''", fmt.Sprint("port=", s.Port), "fsync=off",
-		"shared_buffers=16MB", "max_wal_size=128MB", "restart_after_crash=off", "log_min_messages=warning", "wal_level=replica"}, settings...) {
+		"shared_buffers=16MB", "max_wal_size=128MB", "restart_after_crash=off", "log_min_messages=warning", "wal_level=replica", "max_connections=100"}, settings...) {
 		fmt.Fprintln(f, line)
 	}
 }
@@ -226,6 +226,15 @@ func (s *Server) run(program string, args ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v: %s", program, err, out)
 	}
+}
+
+// Log is what the server has written to its log so far.
+func (s *Server) Log() string {
+	text, err := os.ReadFile(s.log.Name())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // DSN is the URL of one of the server's databases, for its superuser.

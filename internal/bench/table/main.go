@@ -60,6 +60,14 @@ var rows = []row{
 	{"`Watch`, idle at 250 ms, % of one core", "", "≤ 0.2", "sqlite.Watch", "core-%"},
 	{"`Watch`, idle, allocations a poll", "", "0", "sqlite.Watch", "allocs/poll"},
 	{"JSON file `Put`", "temp file, fsync, rename, fsync by hand", "≤ 1.15", "jsonfile.Put", "store-ratio"},
+	{"PostgreSQL `Get`", "pgx, plain table", "≤ 1.5", "postgres.Get", "store-ratio"},
+	{"PostgreSQL `Put` with history, one caller", "pgx, upsert into a plain table", "≤ 1.5", "postgres.Put", "store-ratio"},
+	{"PostgreSQL `Put` without history", "the same", "", "postgres.Put", "no-history-ratio"},
+	{"PostgreSQL `Put` of what is stored", "the same", "", "postgres.PutUnchanged", "store-ratio"},
+	{"PostgreSQL, 64 callers saving, throughput", "pgxpool of 16 connections, plain table", "≥ 0.9", "postgres.Put64", "throughput-ratio"},
+	{"PostgreSQL `Configured`, 100,000 configs", "pgx, plain table", "≤ 1.1", "postgres.Configured", "store-ratio"},
+	{"PostgreSQL `PutAll` of 10,000 with history", "pgx, one statement, plain table", "≤ 2.5", "postgres.PutAll", "store-ratio"},
+	{"PostgreSQL `Watch`, from the save to the event, ms", "", "≤ 2", "postgres.Watch", "median-ms"},
 	{"bbolt, load", "SQLite `Get`", "", "bench.Load", "bbolt-of-store"},
 	{"mattn/go-sqlite3, load", "SQLite `Get`", "", "bench.Load", "mattn-of-store"},
 	{"ncruces/go-sqlite3, load", "SQLite `Get`", "", "bench.Load", "ncruces-of-store"},
@@ -80,6 +88,7 @@ var packages = []struct{ dir, path, bench string }{
 	{"../..", "./registry", "."},
 	{"../..", "./store/sqlite", "."},
 	{"../..", "./store/jsonfile", "^BenchmarkPut$"},
+	{"../..", "./store/postgres", "."}, // they skip without PLUGINREGISTRY_POSTGRES, although they start servers of their own
 	{".", ".", "."},
 }
 
