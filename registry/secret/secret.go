@@ -15,9 +15,6 @@
 // [registry.Registry.RotateSecrets], and then remove the old key. A ciphertext whose key was removed too early is not lost: opening it is
 // [ErrUnknownKey] until the key is back.
 //
-// [registry.WithSecrets]: https://pkg.go.dev/github.com/pluginregistry/pluginregistry/registry#WithSecrets
-// [registry.Registry.RotateSecrets]: https://pkg.go.dev/github.com/pluginregistry/pluginregistry/registry#Registry.RotateSecrets
-//
 // # Limits
 //
 // Nonces are random, so one key should encrypt at most 2³² times (NIST SP 800-38D, section 8.3). At one save a second that is 136
@@ -28,6 +25,9 @@
 // One byte of version, 1; four bytes of key ID; a nonce of 12 bytes; AES-256-GCM's output with its tag of 16 bytes, over the
 // associated data just as it was given. The key ID is the beginning of the SHA-256 of the text "pluginregistry secret key id v1", a
 // byte 0, and the key. It tells keys apart and tells nothing about a key that was drawn at random.
+//
+// [registry.WithSecrets]: https://pkg.go.dev/github.com/pluginregistry/pluginregistry/registry#WithSecrets
+// [registry.Registry.RotateSecrets]: https://pkg.go.dev/github.com/pluginregistry/pluginregistry/registry#Registry.RotateSecrets
 package secret
 
 import (
