@@ -28,7 +28,6 @@ var assetFiles embed.FS
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"counted": counted,
 	"segment": url.PathEscape,
-	"query":   url.QueryEscape,
 }).ParseFS(templateFiles, "templates/*.html"))
 
 // assetVersion changes with any asset, so that each version may be cached for ever.
@@ -124,6 +123,7 @@ type category struct {
 	Configured, Total int
 	Plugins           []registry.Plugin
 	Open              bool
+	Index             int // of its section on the list page
 }
 
 // root is the way up from a page of that route.
@@ -158,8 +158,8 @@ const maxListed = 2000
 // categories lists the categories that have plugins, each with the plugins that keep wants.
 func (h *Handler) categories(keep func(registry.Plugin) bool) []category {
 	var all []category
-	for _, name := range h.reg.CategoriesWithPlugins() {
-		c := category{Name: name, Title: h.reg.DisplayName(name)}
+	for i, name := range h.reg.CategoriesWithPlugins() {
+		c := category{Name: name, Title: h.reg.DisplayName(name), Index: i}
 		for _, p := range h.reg.PluginsIn(name) {
 			c.Total++
 			if p.Configured {
@@ -238,6 +238,12 @@ func (h *Handler) listPage(w http.ResponseWriter, r *http.Request) {
 		more = more || listed > maxListed
 		return listed <= maxListed
 	})
+	for _, c := range all {
+		if c.Open || q == "" && configured == "" {
+			c.Plugins = nil
+			v.Sidebar = append(v.Sidebar, c)
+		}
+	}
 	v.Data = struct {
 		Query, Configured string
 		Categories        []category
