@@ -219,7 +219,7 @@ func BenchmarkPut(b *testing.B) {
 		_ = must(full.PutAll(b.Context(), benchPuts(ids, configs)))
 	}
 	inSame := newByHand(b, filepath.Join(dir, "same.db"))
-	inSame.put = must(inSame.db.Prepare(`UPDATE plugin_configs SET config = ?2, revision = revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+	inSame.put = must(inSame.db.Prepare(`UPDATE plugin_configs SET config = ?2, revision = revision + 1, checked = revision + 1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 WHERE plugin_id = ?1`))
 	defer inSame.put.Close()
 	const n = 250

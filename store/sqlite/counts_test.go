@@ -116,8 +116,8 @@ func TestPagesPerSave(t *testing.T) {
 		most            float64
 	}{
 		"no history": {0, 1, 1.01},
-		"growing":    {50, 1, 3},
-		"full":       {10, 25, 3.6},
+		"growing":    {50, 1, 4},
+		"full":       {10, 25, 2.2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")

@@ -34,9 +34,10 @@ func code(err error) int {
 	return 0
 }
 
+// busy tells whether trying again helps, when another connection is done.
 func busy(err error) bool {
 	c := code(err)
-	return c == codeBusy || c == codeLocked
+	return c == codeBusy || c == codeLocked || errors.Is(err, errLocked)
 }
 
 // explain says what an error of the driver means for the user. SQLite's texts name tables and constraints, never values.

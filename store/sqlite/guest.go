@@ -5,10 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/pluginregistry/pluginregistry/internal/filelock"
-	"github.com/pluginregistry/pluginregistry/internal/sqlstore"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -18,20 +15,24 @@ import (
 //
 // A call waits for a connection as long as its context allows. Do not call the store while the same goroutine holds the only connection.
 func New(ctx context.Context, db *sql.DB, opts ...Option) (*Store, error) {
-	s, err := guest(ctx, sqlx.NewDb(db, "sqlite"), apply(opts))
+	if db == nil {
+		panic("sqlite: New needs a *sql.DB, not nil")
+	}
+	o, err := apply(opts)
+	if err != nil {
+		return nil, &store.Error{Op: "open", Err: err}
+	}
+	s, err := guest(ctx, db, o)
 	if err != nil {
 		return nil, &store.Error{Op: "open", Err: fmt.Errorf("the application's database: %w", explain(err))}
 	}
 	return s, nil
 }
 
-func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
-	cfg := sqlstore.Config{
-		Reader: db, Writer: db, Shared: true,
-		Explain: explain, Busy: busy, BusyTimeout: o.busyTimeout, PollInterval: o.pollInterval,
-	}
+func guest(ctx context.Context, db *sql.DB, o options) (*Store, error) {
+	s := newStore(o, db, db)
 	var path string
-	err := db.GetContext(ctx, &path, `SELECT coalesce(file, '') FROM pragma_database_list WHERE name = 'main'`)
+	err := db.QueryRowContext(ctx, `SELECT coalesce(file, '') FROM pragma_database_list WHERE name = 'main'`).Scan(&path)
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +46,13 @@ func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
 		if err := file.remember(); err != nil {
 			return nil, err
 		}
-		cfg.Intact = file.intact
+		s.intact = file.intact
 	}
-	s := &Store{Store: sqlstore.New(cfg), writer: db}
 	s.close = func() error {
-		s.Store.Close()
+		s.shutDown()
 		return nil
 	}
-	if err := s.Patiently(ctx, func() error { return prepare(ctx, db, db, false, o) }); err != nil {
+	if err := s.patiently(ctx, func() error { return prepare(ctx, db, db, false, o) }); err != nil {
 		return nil, err
 	}
 	return s, nil

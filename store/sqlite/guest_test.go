@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,4 +122,27 @@ func TestGuestAndOwner(t *testing.T) {
 	wantConfig(t, guest, "a", `{"by":"owner"}`)
 	put(t, guest, "a", `{"by":"guest"}`)
 	wantConfig(t, owner, "a", `{"by":"guest"}`)
+}
+
+// TestGuestWithoutWAL: where a commit must wait for readers it waits, and one that cannot wait any longer leaves the database to others.
+func TestGuestWithoutWAL(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "host.db")
+	db := must(sql.Open("sqlite", path))
+	defer db.Close()
+	s := must(sqlite.New(t.Context(), db, sqlite.WithBusyTimeout(20*time.Millisecond)))
+	defer s.Close()
+	put(t, s, "a", `{"n":1}`)
+	reader := raw(t, path)
+	exec1(t, reader, `BEGIN`)
+	if n := count(t, reader, `SELECT count(*) FROM plugin_configs`); n != 1 {
+		t.Fatal(n)
+	}
+	if _, err := s.Put(t.Context(), "a", []byte(`{"n":2}`), store.Any); err == nil || !strings.Contains(err.Error(), "locked") {
+		t.Errorf("a save that a reader holds up: %v", err)
+	}
+	wantConfig(t, s, "a", `{"n":1}`)
+	exec1(t, reader, `COMMIT`)
+	exec1(t, reader, `UPDATE plugin_configs SET config = '{"n":3}' WHERE plugin_id = 'a'`)
+	wantConfig(t, s, "a", `{"n":3}`)
+	put(t, s, "a", `{"n":4}`)
 }

@@ -7,16 +7,15 @@ import (
 	"io/fs"
 	"sync"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 
-	"github.com/pluginregistry/pluginregistry/migrations"
+	migrations "github.com/pluginregistry/pluginregistry/migrations/sqlite"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
 // newest is the version of the newest migration.
 var newest = sync.OnceValue(func() int64 {
-	names, err := fs.Glob(migrations.SQLite, "sqlite/*.sql")
+	names, err := fs.Glob(migrations.Files, "*.sql")
 	if err != nil || len(names) == 0 {
 		panic("sqlite: the migrations are not embedded")
 	}
@@ -27,15 +26,50 @@ var newest = sync.OnceValue(func() int64 {
 	return version
 })
 
+// prepare brings the tables and settings up to date; in a file just made there are none to look for. It opens a connection for writing
+// only if something is to be done.
+func prepare(ctx context.Context, reader, writer *sql.DB, made bool, o options) error {
+	current := false
+	if !made {
+		var err error
+		if current, err = upToDate(ctx, reader); err != nil {
+			return err
+		}
+	}
+	if !current {
+		if err := migrate(ctx, writer); err != nil {
+			return err
+		}
+	}
+	return setHistory(ctx, reader, writer, o)
+}
+
+// setHistory keeps the history setting in the database, if the caller gives one.
+func setHistory(ctx context.Context, reader, writer *sql.DB, o options) error {
+	if o.history < 0 {
+		return nil
+	}
+	var now int
+	if err := reader.QueryRowContext(ctx, `SELECT history FROM plugin_config_settings WHERE id = 1`).Scan(&now); err != nil {
+		return err
+	}
+	if now == o.history {
+		return nil
+	}
+	_, err := writer.ExecContext(ctx, `UPDATE plugin_config_settings SET history = ? WHERE id = 1`, o.history)
+	return err
+}
+
 // upToDate tells whether a database has the newest tables, without goose and the questions that it asks.
-func upToDate(ctx context.Context, db *sqlx.DB) (bool, error) {
+func upToDate(ctx context.Context, db *sql.DB) (bool, error) {
 	var version int64
-	err := db.GetContext(ctx, &version, `SELECT coalesce(max(version_id), 0) FROM `+migrations.Table+` WHERE is_applied`)
+	err := db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM `+migrations.Table+` WHERE is_applied`).Scan(&version)
 	if err == nil {
 		return version == newest(), checkVersion(version)
 	}
 	var tables int // is that because there is no such table?
-	if err := db.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_master WHERE name = '`+migrations.Table+`'`); err != nil || tables == 0 {
+	look := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = '`+migrations.Table+`'`)
+	if err := look.Scan(&tables); err != nil || tables == 0 {
 		return false, err
 	}
 	return false, err
@@ -50,11 +84,7 @@ func checkVersion(version int64) error {
 
 // migrate brings the tables up to date. It touches nothing but our own tables, and none of the application's own goose migrations.
 func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations.SQLite, "sqlite")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, migrations.Files,
 		goose.WithTableName(migrations.Table), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err

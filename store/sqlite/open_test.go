@@ -14,7 +14,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
-	"github.com/pluginregistry/pluginregistry/migrations"
+	migrations "github.com/pluginregistry/pluginregistry/migrations/sqlite"
 	"github.com/pluginregistry/pluginregistry/store"
 	"github.com/pluginregistry/pluginregistry/store/sqlite"
 )
@@ -188,8 +188,7 @@ func TestGooseKnowsTheTables(t *testing.T) {
 	open(t, path).Close()
 	db := must(sql.Open("sqlite", path))
 	defer db.Close()
-	files := must(fs.Sub(migrations.SQLite, "sqlite"))
-	provider := must(goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithTableName(migrations.Table), goose.WithDisableGlobalRegistry(true)))
+	provider := must(goose.NewProvider(goose.DialectSQLite3, db, migrations.Files, goose.WithTableName(migrations.Table), goose.WithDisableGlobalRegistry(true)))
 	for _, m := range must(provider.Status(t.Context())) {
 		if m.State != goose.StateApplied {
 			t.Errorf("migration %s is %s", m.Source.Path, m.State)

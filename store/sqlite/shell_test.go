@@ -42,9 +42,9 @@ func TestShellReads(t *testing.T) {
 		`SELECT plugin_id, config IS NULL, configured, revision FROM plugin_configs ORDER BY plugin_id`:                                                          "gone|1|0|2\nllm_gpt|0|1|1",
 		`SELECT typeof(config), typeof(revision), updated_at GLOB '20??-??-??T??:??:??.???Z' FROM plugin_configs WHERE plugin_id = 'llm_gpt'`:                    "text|integer|1",
 		`SELECT path, type, value FROM config_values WHERE plugin_id = 'llm_gpt'`:                                                                                "$.model|text|gpt-4o\n$.limits.tokens|integer|4096\n$.limits.stop[0]|text|a\n$.limits.stop[1]|null|null\n$.stream|true|true\n$.big|integer|9007199254740993\n$.\"a.b\"|text|ü\n$.none|object|{}",
-		`SELECT plugin_id, revision, configured, coalesce(config, '-') FROM plugin_config_history WHERE plugin_id = 'gone' ORDER BY seq`:                         "gone|1|1|{}\ngone|2|0|-",
+		`SELECT plugin_id, revision, configured, coalesce(config, '-') FROM plugin_config_history WHERE plugin_id = 'gone' ORDER BY revision`:                    "gone|1|1|{}\ngone|2|0|-",
 		`SELECT count(*) FROM pluginregistry_migrations WHERE version_id = 1 AND is_applied`:                                                                     "1",
-		`SELECT group_concat(name, ' ') FROM (SELECT name FROM pragma_table_list WHERE schema = 'main' AND name LIKE 'plugin_config%' AND strict ORDER BY name)`: "plugin_config_damaged plugin_config_settings plugin_config_states plugin_configs",
+		`SELECT group_concat(name, ' ') FROM (SELECT name FROM pragma_table_list WHERE schema = 'main' AND name LIKE 'plugin_config%' AND strict ORDER BY name)`: "plugin_config_damaged plugin_config_history plugin_config_replaced plugin_config_settings plugin_configs",
 		`PRAGMA integrity_check`: "ok",
 	} {
 		if got := shell(t, path, query); got != want {
@@ -128,18 +128,32 @@ func TestShellRefused(t *testing.T) {
 	s := open(t, path)
 	rec := put(t, s, "a", `{"n":1}`)
 	for sql, says := range map[string]string{
-		`UPDATE plugin_configs SET config = '{"n":' WHERE plugin_id = 'a'`:               "config is one JSON object",
-		`UPDATE plugin_configs SET config = '[1]' WHERE plugin_id = 'a'`:                 "config is one JSON object",
-		`UPDATE plugin_configs SET config = 'null' WHERE plugin_id = 'a'`:                "config is one JSON object",
-		`UPDATE plugin_configs SET config = '{"x":{"n":1,"n":2}}' WHERE plugin_id = 'a'`: "a name stands twice",
-		`INSERT INTO plugin_configs (plugin_id, config) VALUES ('b', '{"n":1,"n":2}')`:   "a name stands twice",
-		`UPDATE plugin_configs SET config = x'00' WHERE plugin_id = 'a'`:                 "cannot store BLOB",
-		`UPDATE plugin_configs SET config = NULL WHERE plugin_id = 'a'`:                  "configured is 1 with a config",
-		`UPDATE plugin_configs SET configured = 2 WHERE plugin_id = 'a'`:                 "configured is 1 with a config",
-		`UPDATE plugin_configs SET plugin_id = 'z' WHERE plugin_id = 'a'`:                "plugin_id stays",
-		`UPDATE plugin_configs SET revision = 0 WHERE plugin_id = 'a'`:                   "revision only grows",
-		`UPDATE plugin_configs SET updated_at = 'now' WHERE plugin_id = 'a'`:             "updated_at is a UTC time",
-		`INSERT INTO plugin_configs (plugin_id, config) VALUES ('', '{}')`:               "plugin_id has 1 to 512 bytes",
+		`UPDATE plugin_configs SET config = '{"n":' WHERE plugin_id = 'a'`:                        "config is one JSON object",
+		`UPDATE plugin_configs SET config = '[1]' WHERE plugin_id = 'a'`:                          "config is one JSON object",
+		`UPDATE plugin_configs SET config = 'null' WHERE plugin_id = 'a'`:                         "config is one JSON object",
+		`UPDATE plugin_configs SET config = '{"x":{"n":1,"n":2}}' WHERE plugin_id = 'a'`:          "a name stands twice",
+		`INSERT INTO plugin_configs (plugin_id, config) VALUES ('b', '{"n":1,"n":2}')`:            "a name stands twice",
+		`UPDATE plugin_configs SET config = x'00' WHERE plugin_id = 'a'`:                          "cannot store BLOB",
+		`UPDATE plugin_configs SET config = NULL WHERE plugin_id = 'a'`:                           "configured is 1 with a config",
+		`UPDATE plugin_configs SET configured = 2 WHERE plugin_id = 'a'`:                          "configured is 1 with a config",
+		`UPDATE plugin_configs SET plugin_id = 'z' WHERE plugin_id = 'a'`:                         "plugin_id stays",
+		`UPDATE plugin_configs SET revision = 0 WHERE plugin_id = 'a'`:                            "revision is counted by the database",
+		`UPDATE plugin_configs SET updated_at = '2024-99-99T99:99:99Z' WHERE plugin_id = 'a'`:     "updated_at is a UTC time",
+		`UPDATE plugin_configs SET updated_at = '2023-02-29T00:00:00.000Z' WHERE plugin_id = 'a'`: "updated_at is a UTC time",
+		`UPDATE plugin_configs SET config = '{"a":1,"\u0061":2}' WHERE plugin_id = 'a'`:           "a name stands twice",
+		`UPDATE plugin_configs SET config = '{"l":[{"b":1,"\u0062":2}]}' WHERE plugin_id = 'a'`:   "a name stands twice",
+		`REPLACE INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":1,"n":2}')`:           "a name stands twice",
+		`UPDATE plugin_configs SET config = '{n:1}' WHERE plugin_id = 'a'`:                        "config is one JSON object",
+		`UPDATE plugin_configs SET config = '{"n":1,}' WHERE plugin_id = 'a'`:                     "config is one JSON object",
+		`UPDATE plugin_configs SET config = CAST('{"n":1}' AS BLOB) WHERE plugin_id = 'a'`:        "cannot store BLOB",
+		`UPDATE plugin_configs SET revision = 9223372036854775807 WHERE plugin_id = 'a'`:          "revision is counted by the database",
+		`UPDATE plugin_configs SET revision = revision + 1 WHERE plugin_id = 'a'`:                 "revision is counted by the database",
+		`UPDATE plugin_configs SET config = '{}', revision = revision + 1 WHERE plugin_id = 'a'`:  "revision is counted by the database",
+		`UPDATE plugin_configs SET revision = -1 WHERE plugin_id = 'a'`:                           "revision is counted by the database",
+		`INSERT INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":2}')`:                  "UNIQUE constraint failed",
+		`UPDATE plugin_configs SET plugin_id = 'y' WHERE plugin_id = 'a'; SELECT 1`:               "CopyConfig",
+		`UPDATE plugin_configs SET updated_at = 'now' WHERE plugin_id = 'a'`:                      "updated_at is a UTC time",
+		`INSERT INTO plugin_configs (plugin_id, config) VALUES ('', '{}')`:                        "plugin_id has 1 to 512 bytes",
 	} {
 		if got := shell(t, path, sql); !strings.Contains(got, says) {
 			t.Errorf("%s\nsays %q, not %q", sql, got, says)
@@ -212,8 +226,82 @@ func TestOwnWritesMeetTheChecks(t *testing.T) {
 	}
 	writer := must(sql.Open("sqlite", byHandDSN(path, "_pragma", "ignore_check_constraints(1)"))) // else it would find nothing at all
 	defer writer.Close()
-	_ = must(writer.Exec(`UPDATE plugin_configs SET config = '[]', revision = revision + 1 WHERE plugin_id = 'checks_0'`))
+	_ = must(writer.Exec(`UPDATE plugin_configs SET config = '[]' WHERE plugin_id = 'checks_0'`))
 	if err := db.QueryRow(`PRAGMA integrity_check`).Scan(&result); err != nil || result == "ok" {
 		t.Errorf("integrity_check says %q, %v of a config that is an array", result, err)
+	}
+}
+
+// TestShellRevisions: whatever is done by hand, a revision never comes twice, saves go on, and the history has each state under its own.
+func TestShellRevisions(t *testing.T) {
+	for _, history := range []int{0, 1, 3, 50} {
+		path := filepath.Join(t.TempDir(), "x.db")
+		s := open(t, path, sqlite.WithHistory(history))
+		seen := map[store.Revision]string{put(t, s, "a", `{"n":0}`).Revision: ""}
+		states := 1
+		for _, edit := range []string{
+			`DELETE FROM plugin_configs WHERE plugin_id = 'a'; INSERT INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":1}')`,
+			`REPLACE INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":2}')`,
+			`REPLACE INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":2}')`,
+			`INSERT OR REPLACE INTO plugin_configs (plugin_id, config, revision) VALUES ('a', '{"n":3}', 9223372036854775807)`,
+			`INSERT OR REPLACE INTO plugin_configs (plugin_id, config, revision, checked) VALUES ('a', '{"n":4}', 1, 1)`,
+			`INSERT INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":5}') ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config`,
+			`INSERT INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":6}') ON CONFLICT (plugin_id) DO UPDATE SET config = json_set(config, '$.more', 1)`,
+			`BEGIN; UPDATE plugin_configs SET config = '{"n":6}'; UPDATE plugin_configs SET config = '{"n":7}'; COMMIT`,
+			`DELETE FROM plugin_configs; DELETE FROM plugin_configs; REPLACE INTO plugin_configs (plugin_id, config) VALUES ('a', '{"n":8}')`,
+			`DELETE FROM plugin_configs; UPDATE plugin_configs SET config = '{"n":9}'`,
+			`DELETE FROM plugin_configs; INSERT OR IGNORE INTO plugin_configs (plugin_id, config, revision) VALUES ('a', '{"n":10}', -5)`,
+			`PRAGMA recursive_triggers = 1; UPDATE plugin_configs SET config = '{"n":11}'`,
+		} {
+			if said := shell(t, path, edit); said != "" {
+				t.Fatalf("%s\nsays %s", edit, said)
+			}
+			for _, rec := range []store.Record{must(s.Get(t.Context(), "a")), put(t, s, "a", fmt.Sprintf(`{"saved":%d}`, len(seen)))} {
+				if before, twice := seen[rec.Revision]; twice {
+					t.Errorf("history %d: after %s\nthere is revision %s again, which was there after %s", history, edit, rec.Revision, before)
+				}
+				seen[rec.Revision] = edit
+				states++
+			}
+		}
+		versions := must(s.History(t.Context(), "a", 0))
+		kept := map[store.Revision]bool{}
+		for i, v := range versions {
+			if v.Err != nil || kept[v.Revision] {
+				t.Errorf("history %d: state %d is %v, %v", history, i, v, v.Err)
+			}
+			kept[v.Revision] = true
+		}
+		if len(versions) != max(1, history) && len(versions) < states {
+			t.Errorf("history %d: %d states", history, len(versions))
+		}
+		if history > 1 && versions[1].Author != "by hand" || versions[0].Author != "" {
+			t.Errorf("history %d: the authors are %q and %q", history, versions[0].Author, versions[min(1, len(versions)-1)].Author)
+		}
+	}
+}
+
+// TestShellCopiesFrom: configs come from another program's database with ATTACH and INSERT … SELECT.
+func TestShellCopiesFrom(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "x.db"), filepath.Join(dir, "other.db")
+	s := open(t, path)
+	put(t, s, "b", `{"mine":1}`)
+	if said := shell(t, other, `CREATE TABLE capability_configs (instance_id TEXT PRIMARY KEY, config_json TEXT, enabled INTEGER);
+INSERT INTO capability_configs VALUES ('a', '{"device": "cpu", "e": "\u00e9"}', 1), ('b', '{"theirs":1}', 1), ('off', '{}', 0), ('none', NULL, 1)`); said != "" {
+		t.Fatal(said)
+	}
+	if said := shell(t, path, `ATTACH '`+other+`' AS old;
+INSERT OR IGNORE INTO plugin_configs (plugin_id, config) SELECT instance_id, config_json FROM old.capability_configs WHERE config_json IS NOT NULL`); said != "" {
+		t.Fatal(said)
+	}
+	wantConfig(t, s, "a", `{"device":"cpu","e":"é"}`)
+	wantConfig(t, s, "b", `{"mine":1}`)
+	wantConfig(t, s, "off", `{}`)
+	if v := must(s.History(t.Context(), "a", 0)); len(v) != 1 || v[0].Author != "by hand" {
+		t.Errorf("the history is %v", v)
+	}
+	if ids := must(s.Configured(t.Context(), "")); !slices.Equal(ids, []string{"a", "b", "off"}) {
+		t.Errorf("configured: %q", ids)
 	}
 }

@@ -1,0 +1,81 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/pluginregistry/pluginregistry/store"
+)
+
+// resolve returns the absolute path of the file itself: SQLite puts its own files beside it, and so must the lock be.
+func resolve(path string) (string, error) {
+	if path == "" || path == ":memory:" {
+		return "", errors.New("a file name is needed; package memory is the store for configs that need not be kept")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// create makes the file if there is none, so that its mode is ours and not the umask's. A file that is there is not opened: closing it
+// would let go of the locks that SQLite holds on it in this process.
+func create(path string) (made bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return false, regular(path)
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no regular file")
+	}
+	return err
+}
+
+// headerSize is the length of what every SQLite database begins with.
+const headerSize = 100
+
+// file is the database file as it was when it was opened.
+type file struct {
+	path   string
+	before os.FileInfo
+}
+
+func (f *file) remember() (err error) {
+	f.before, err = os.Stat(f.path)
+	return err
+}
+
+// intact tells whether the path still leads to the file that was opened.
+func (f *file) intact() error {
+	if f.before == nil {
+		return nil
+	}
+	now, err := os.Stat(f.path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the database file is gone, nothing can be kept in it: put it back and open the store again: %w", err)
+	case !os.SameFile(f.before, now):
+		return errors.New("the database file was replaced by another while it was open, nothing can be kept in the old one: open the store again")
+	case now.Size() < headerSize && f.before.Size() >= headerSize:
+		return fmt.Errorf("%w: the database file was truncated while it was open: restore it from a backup and open the store again", store.ErrCorrupt)
+	}
+	return nil
+}
