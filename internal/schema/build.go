@@ -23,16 +23,17 @@ type builder struct {
 	patterns  patterns
 	targets   targetSet
 	documents map[string]*jsontext.Value // of options, by all their names
+	redraft   bool                       // the pass was of the wrong draft
 	again     bool                       // the pass found out something that it needed before
 	verbatim  bool                       // there is a reference that only the library can follow, so identifiers must stay
 	extends   bool                       // there is an anchor that changes what metaschemas refer to
 	looseAll  bool
-	delicate  bool           // there is a keyword that must not stand if what is in it is loose
-	there     map[place]bool // places of documents that were looked for
+	delicate  bool            // there is a keyword that must not stand if what is in it is loose
+	resolved  map[place]place // references and where they led
+	there     map[place]bool  // places of documents that were looked for
 
 	// Of the pass before, by document and pointer.
 	looseBefore map[place]bool
-	resolved    map[place]place // references and where they lead
 
 	// Of this pass.
 	looseNow    map[place]bool
@@ -192,9 +193,9 @@ func (b *builder) given(uri string) *jsontext.Value {
 
 // mend mends all documents until nothing is found that a pass would have needed to know before.
 func (b *builder) mend() error {
-	b.looseBefore, b.resolved = map[place]bool{}, map[place]place{}
+	b.looseBefore = map[place]bool{}
 	for pass := 0; ; pass++ {
-		b.notes, b.again = notes{}, false
+		b.notes, b.again, b.redraft = notes{}, false, false
 		b.looseNow, b.refs, b.later = map[place]bool{}, nil, nil
 		b.ids, b.anchors, b.foreign, b.dynamicAt = map[string]place{}, map[string]place{}, map[string]bool{}, map[string][]place{}
 		b.nodes, b.spread, b.marks, b.blindUnless, b.withLeft = 0, 0, 0, nil, nil
@@ -247,7 +248,9 @@ func (b *builder) mendDocument(d *document) {
 	}
 	root[trueKey] = true
 	d.out = root
-	b.again = b.again || d.words != before && draft == 0 && d.words.draft() != d.draft
+	if d.words != before && draft == 0 && d.words.draft() != d.draft {
+		b.again, b.redraft = true, true
+	}
 	d.draft = draft
 	if _, wrong := d.drop["/default"]; !wrong && d.value.Member("default") != nil && d.uri == location && !d.bare {
 		b.note(d, "/default", "is a default of the whole config, which is not used: give its members their own")

@@ -11,8 +11,11 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// maxDefaults is how many defaults one call adds; those beyond are left out.
-const maxDefaults = 10_000
+// How many values the defaults of one config, and of one member, may have. Those beyond are left out.
+const (
+	maxDefaults = 10_000
+	maxMade     = 4_000
+)
 
 // maxTries is how many steps Complete takes to find out which defaults do no harm.
 const maxTries = 4 * maxSteps
@@ -50,7 +53,7 @@ func (s *Schema) complete(v *jsontext.Value, nodes []*jsonschema.Schema, within 
 	var now []Issue // what is wrong with v
 	known := false
 	tries := steps(maxTries)
-	for range 8 {
+	for range 16 {
 		f := filler{s: s, work: work}
 		full := f.fill(v, nodes, within)
 		if f.count == 0 {
@@ -65,6 +68,7 @@ func (s *Schema) complete(v *jsontext.Value, nodes []*jsonschema.Schema, within 
 		one := 1000 + s.stepsFor(context.Background(), nodes[0], full, maxSteps+1)
 		chosen := map[int]bool{}
 		next := v
+		mend := now != nil // first what mends an issue, lest something else takes its place
 		var try func(low, high int)
 		try = func(low, high int) {
 			if !tries.spend(one) {
@@ -72,7 +76,8 @@ func (s *Schema) complete(v *jsontext.Value, nodes []*jsonschema.Schema, within 
 			}
 			g := filler{s: s, work: work, take: func(i int) bool { return chosen[i] || low <= i && i < high }}
 			with := g.fill(v, nodes, within)
-			if issues := judge(with); !slices.ContainsFunc(issues, func(i Issue) bool { return !slices.Contains(now, i) }) {
+			issues := judge(with)
+			if !slices.ContainsFunc(issues, func(i Issue) bool { return !slices.Contains(now, i) }) && (!mend || len(issues) < len(now)) {
 				now, next = issues, with
 				for i := low; i < high; i++ {
 					chosen[i] = true
@@ -83,7 +88,10 @@ func (s *Schema) complete(v *jsontext.Value, nodes []*jsonschema.Schema, within 
 				try(middle, high)
 			}
 		}
-		try(0, f.count)
+		if try(0, f.count); len(chosen) == 0 && mend {
+			mend = false
+			try(0, f.count)
+		}
 		if len(chosen) == 0 {
 			break
 		}
@@ -257,7 +265,11 @@ func (s *Schema) absent(nodes []*jsonschema.Schema, within *path, work *labor) m
 		*mine.total = maxTotalWork
 	}
 	if *mine.total < 0 || s.frozen {
-		return made{}
+		if !slices.ContainsFunc(nodes, func(n *jsonschema.Schema) bool { def := extraOf(n).def; return def != nil && def.Kind < jsontext.Array }) {
+			return made{}
+		}
+		mine.total = new(steps) // plain ones cost next to nothing
+		*mine.total = maxWork
 	}
 	m := &maker{s: s, within: within, work: mine}
 	found := made{value: m.make(nodes)}
@@ -340,7 +352,7 @@ func (m *maker) valid(v *jsontext.Value, nodes []*jsonschema.Schema) *jsontext.V
 	var issues []Issue
 	made := m.s.complete(v, nodes, m.within, m.work, func(v *jsontext.Value) []Issue {
 		size := sizeOf(v)
-		if !m.work.spend(size) || size > maxDefaults {
+		if !m.work.spend(size) || size > maxMade {
 			issues = []Issue{{Message: "it is too large"}}
 			return issues
 		}
@@ -384,11 +396,12 @@ func (b *builder) prepareDefaults() {
 			continue
 		}
 		m := &maker{s: s, work: &labor{left: maxWork, total: total}}
-		switch {
-		case s.stepsFor(context.Background(), n, x.def, maxSteps+1) > maxWork, m.valid(x.def, []*jsonschema.Schema{n}) == nil && m.work.left < 0:
-			b.note(x.doc, x.at+"/default", "is too costly to check, and not used")
+		switch costly := s.stepsFor(context.Background(), n, x.def, maxSteps+1) > maxWork; {
+		case !costly && m.valid(x.def, []*jsonschema.Schema{n}) != nil:
+		case costly || m.work.left < 0:
+			b.note(x.doc, x.at, "has a default that is too costly to check, and not used")
 			x.def = nil
-		case m.valid(x.def, []*jsonschema.Schema{n}) == nil:
+		default:
 			b.note(x.doc, x.at+"/default", "is a default that its own schema does not allow, and not used")
 			x.def = nil
 		}
@@ -408,8 +421,8 @@ func (b *builder) prepareDefaults() {
 
 // How many steps it may take to work out one default, and all that the schema has for an empty config.
 const (
-	maxWork      = 100_000
-	maxTotalWork = 2_000_000
+	maxWork      = 50_000
+	maxTotalWork = 400_000
 )
 
 // Issue is one thing that is wrong with a config.

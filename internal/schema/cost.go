@@ -164,17 +164,14 @@ func (c *counter) count(n *jsonschema.Schema, v *jsontext.Value) int {
 	c.s.inPlace(n, func(k *jsonschema.Schema, _, _ bool) { add(k, v) })
 	patterns := steps(maxSteps)
 	for _, m := range v.Members {
-		if patterns < 0 {
+		if member(n, m.Name, &patterns, func(k *jsonschema.Schema, _ rule) { add(k, m.Value) }); patterns < 0 {
 			return maxSteps + 1
 		}
-		member(n, m.Name, &patterns, func(k *jsonschema.Schema, _ rule) { add(k, m.Value) })
 		if names := extraOf(n).names; names != nil {
 			add(names, &jsontext.Value{Kind: jsontext.String, Text: m.Name})
 		}
 	}
-	used := (maxSteps - int(patterns)) / 4
-	c.pairs.spend(used / 4)
-	sum += used
+	sum += maxSteps - int(patterns)
 	for i, v := range v.Items {
 		item(n, i, func(k *jsonschema.Schema, _ rule) { add(k, v) })
 	}

@@ -44,13 +44,14 @@ func (p *pattern) MatchString(s string) bool {
 	return p.re != nil && p.re.MatchString(s)
 }
 
-// patternCost is how many steps it takes to match a text of that length, at most: RE2 looks at every byte with every instruction.
+// patternCost is how many steps it takes to match a text of that length, at most: RE2 looks at every byte with every instruction. Measured:
+// a.{0,999}b, of size 9,000, takes 9 s on 128 KiB.
 func patternCost(re jsonschema.Regexp, length int) int {
 	p, ok := re.(*pattern)
 	if !ok {
 		return 0
 	}
-	return int(min(1+int64(p.size)*int64(length)/32, maxSteps+1))
+	return int(min(1+int64(p.size)*int64(length)/128, maxSteps+1))
 }
 
 // patterns compiles each regular expression of a schema once, and not too many of them.

@@ -175,7 +175,7 @@ func (b *builder) resolveAll() {
 		if to.doc != nil {
 			b.resolved[place{r.doc, r.at}] = to
 		}
-		if reason != "" {
+		if reason != "" && !b.redraft {
 			r.doc.drop[r.at] = reason
 			b.again = true
 		}

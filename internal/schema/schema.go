@@ -75,7 +75,7 @@ func Compile(raw json.RawMessage, o Options) *Schema {
 		s.err = fmt.Errorf("the schema must be a JSON object, this is %s", doc.Kind)
 		return s
 	}
-	b := &builder{options: o, schema: s, there: map[place]bool{}}
+	b := &builder{options: o, schema: s, resolved: map[place]place{}, there: map[place]bool{}}
 	if err := b.build(doc); err != nil {
 		s.err = fmt.Errorf("the schema cannot be used to validate: %w", err)
 		return s
