@@ -98,3 +98,25 @@ func BenchmarkWithDefaults(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkComplete(b *testing.B) {
+	plain := `{"properties":{` + many(300, func(i int) string { return fmt.Sprintf(`"p%d":{"type":"integer","default":%[1]d}`, i) }) + `}}`
+	for name, c := range map[string]struct{ schema, config string }{
+		"typical": {typical, string(typicalConfig)}, "300 defaults": {plain, `{}`},
+		"one default too many": {typical[:len(typical)-1] + `,"maxProperties":9}`, string(typicalConfig)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := schema.Compile([]byte(c.schema), schema.Options{})
+			config, err := jsontext.Parse([]byte(c.config))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, issues := s.Complete(b.Context(), config); issues != nil {
+					b.Fatal(issues)
+				}
+			}
+		})
+	}
+}

@@ -240,18 +240,18 @@ type made struct {
 
 // absent returns what is put in for an absent member that the nodes apply to. It is worked out once for each way to come there.
 func (s *Schema) absent(nodes []*jsonschema.Schema, within *path, work *labor) made {
-	var key []byte
-	for _, n := range nodes {
-		key = fmt.Appendf(key, "%p ", n)
+	var key any = nodes[0]
+	if len(nodes) > 1 {
+		key = joined("", nodes)
 	}
-	if known, ok := s.made.Load(string(key)); ok {
+	if known, ok := s.made.Load(key); ok {
 		return known.(made)
 	}
-	short := len(key)
+	here := joined("", nodes)
 	for p := within; p != nil; p = p.up {
-		key = fmt.Appendf(key, "in %p ", p.nodes[0])
+		here = joined(here+"in", p.nodes[:1])
 	}
-	if known, ok := s.made.Load(string(key)); ok {
+	if known, ok := s.made.Load(here); ok {
 		if work != nil {
 			work.depends = true
 		}
@@ -280,16 +280,25 @@ func (s *Schema) absent(nodes []*jsonschema.Schema, within *path, work *labor) m
 			s.costly(nodes[0])
 		}
 	}
-	if !mine.depends {
-		key = key[:short]
-	}
-	if within.depth() < 8 && *mine.total >= 0 {
-		s.made.Store(string(key), found)
+	switch {
+	case *mine.total < 0 || within.depth() >= 8:
+	case mine.depends:
+		s.made.Store(here, found)
+	default:
+		s.made.Store(key, found)
 	}
 	if work != nil {
 		work.depends = work.depends || mine.depends
 	}
 	return found
+}
+
+// joined appends something that tells the nodes from all others.
+func joined(key string, nodes []*jsonschema.Schema) string {
+	for _, n := range nodes {
+		key += fmt.Sprintf(" %p", n)
+	}
+	return key
 }
 
 // labor is the work on one default, without that on the defaults in it, and on all together.

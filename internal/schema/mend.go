@@ -65,7 +65,7 @@ func (o *object) note(at, reason string) {
 // schema mends the schema v, which stands at a place of the document, and tells whether it is wholly enforced.
 func (m mender) schema(v *jsontext.Value, at string, depth int, base *url.URL) (out any, loose bool) {
 	m.nodes++
-	m.spread += depth * depth
+	m.spread = min(m.spread+depth*depth, maxSpread+1)
 	if m.nodes > maxNodes {
 		return true, true
 	}

@@ -107,7 +107,7 @@ func (p *patterns) expression(text string, of *pattern) (*regexp.Regexp, error) 
 	}
 	size := patternSize(tree, 1)
 	of.size += size
-	p.size += size
+	p.size = min(p.size+size, maxPatternSize+1)
 	if p.size > maxPatternSize {
 		return nil, errPatternCost
 	}
@@ -132,7 +132,7 @@ func (p *patterns) engine(text string) (jsonschema.Regexp, error) {
 
 // patternSize estimates the size of a compiled expression that stands times times.
 func patternSize(re *syntax.Regexp, times int) int {
-	size := min(times, maxPatternSize) * (1 + len(re.Rune))
+	size := min(times, maxPatternSize/(1+len(re.Rune))+1) * (1 + len(re.Rune)) // within 32 bits
 	if re.Op == syntax.OpRepeat {
 		times = min(times, maxPatternSize/1000) * max(re.Min, re.Max, 1)
 	}

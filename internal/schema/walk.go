@@ -24,7 +24,9 @@ const (
 type steps int
 
 func (s *steps) spend(n int) bool {
-	*s -= steps(n)
+	if *s >= 0 {
+		*s -= steps(n)
+	}
 	return *s >= 0
 }
 
