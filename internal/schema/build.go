@@ -87,6 +87,11 @@ func (b *builder) note(d *document, at, reason string) {
 }
 
 func (b *builder) build(doc *jsontext.Value) error {
+	defer func() {
+		for _, d := range b.docs { // the compiled schema holds on to them
+			*d = document{uri: d.uri}
+		}
+	}()
 	b.add(location, doc)
 	s := b.schema
 	for range maxPasses {

@@ -51,6 +51,7 @@ func TestOneVerdict(t *testing.T) {
 		{"in a made object", `{"properties":{"o":{"maxProperties":1,"properties":{"a":{"default":1},"b":{"default":2}}}}}`, `{}`, `{"o":{"a":1}}`},
 		{"one object of two", `{"oneOf":[{"required":["x"]},{"required":["y"]}],"properties":{"x":{"properties":{"a":{"default":1}}},"y":{"properties":{"a":{"default":1}}}}}`, `{}`, `{"x":{"a":1}}`},
 		{"$schema is always allowed", `{"additionalProperties":false,"properties":{"a":{"default":1}}}`, `{"$schema":"./s.json"}`, `{"$schema":"./s.json","a":1}`},
+		{"$schema that is required", `{"required":["$schema"],"properties":{"a":{"default":1}}}`, `{"$schema":"y"}`, `{"$schema":"y","a":1}`},
 		{"$schema that is a property", `{"properties":{"$schema":{"const":"x"}}}`, `{"$schema":"y"}`, `INVALID {"$schema":"y"}`},
 		{"$schema is no property of others", `{"properties":{"o":{"additionalProperties":false}}}`, `{"o":{"$schema":"x"}}`, `INVALID {"o":{"$schema":"x"}}`},
 		{"nullable", `{"properties":{"a":{"type":"string","nullable":true,"default":null},"b":{"enum":["x"],"nullable":true},"c":{"allOf":[{"$ref":"#/definitions/o"}],"nullable":true}},"definitions":{"o":{"type":"object","properties":{"d":{"default":1}}}}}`,

@@ -309,8 +309,10 @@ func (s *Schema) Declares(pointer string) bool {
 	return len(nodes) > 0
 }
 
-// declaresAtRoot tells whether the whole config has a property of that name of its own.
+// declaresAtRoot tells whether the schema speaks of a property of that name of the whole config.
 func (s *Schema) declaresAtRoot(name string) bool {
 	budget := steps(maxWalk)
-	return slices.ContainsFunc(s.expand([]*jsonschema.Schema{s.root}, possible, &budget), func(n *jsonschema.Schema) bool { return n.Properties[name] != nil })
+	return slices.ContainsFunc(s.expand([]*jsonschema.Schema{s.root}, possible, &budget), func(n *jsonschema.Schema) bool {
+		return n.Properties[name] != nil || slices.Contains(n.Required, name)
+	})
 }
