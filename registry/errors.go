@@ -76,7 +76,7 @@ func (e *DiscoveryError) Error() string {
 	for i, err := range e.Failures {
 		texts[i] = err.Error()
 	}
-	return fmt.Sprintf("registry: category %q: not all plugins were registered: %s", e.Category, strings.Join(texts, "; "))
+	return fmt.Sprintf("category %q: not all plugins were registered: %s", e.Category, strings.Join(texts, "; "))
 }
 
 func (e *DiscoveryError) Unwrap() []error { return e.Failures }

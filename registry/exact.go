@@ -190,6 +190,12 @@ func (m merger) mergeList(stored, before, after *jsontext.Value) *jsontext.Value
 		merged.Items[i] = m.merge(stored.Items[n], before.Items[n], after.Items[i])
 		used[n] = true
 	}
+	if gone := len(before.Items) - len(after.Items); gone > 0 && slices.EqualFunc(before.Items[gone:], after.Items, m.same) {
+		for i := range after.Items { // the first ones were deleted, as far as can be seen
+			take(i, gone+i)
+		}
+		return merged
+	}
 	for i := range min(len(before.Items), len(after.Items)) { // those at their old place first
 		if m.same(before.Items[i], after.Items[i]) {
 			take(i, i)

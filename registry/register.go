@@ -41,13 +41,14 @@ func WithoutDiscovery() ManagerOption {
 //
 // A *DiscoveryError comes beside the plugins that were registered and tells of those that were not, and of sources that failed. Another
 // error, as when the manager finds nothing but an error, panics, or the store cannot be read, leaves the category as it was.
-func (r *Registry) RegisterManager(ctx context.Context, category string, m Manager, opts ...ManagerOption) (Plugins, error) {
+func (r *Registry) RegisterManager(ctx context.Context, category string, m Manager, opts ...ManagerOption) (_ Plugins, err error) {
 	r.mustBeMade()
+	defer func() { err = failed("register manager", "", err) }()
 	if err := checkCategory(category); err != nil {
 		return nil, err
 	}
 	if m == nil {
-		return nil, fmt.Errorf("registry: category %q: the manager is nil", category)
+		return nil, fmt.Errorf("category %q: the manager is nil", category)
 	}
 	var reg registration
 	for _, opt := range opts {
@@ -78,14 +79,14 @@ func (r *Registry) Refresh(ctx context.Context, categories ...string) error {
 	for _, name := range categories {
 		known := r.snapshot().category(name)
 		if known == nil {
-			errs = append(errs, fmt.Errorf("registry: refresh %q: %w", name, ErrUnknownCategory))
+			errs = append(errs, fmt.Errorf("refresh %q: %w", name, ErrUnknownCategory))
 			continue
 		}
 		if _, err := r.discover(ctx, r.begin(name, known.manager, known.displayName, known.registered)); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return failed("refresh", "", errors.Join(errs...))
 }
 
 // begin makes the category that a discovery is to fill. registered is the ticket of the registration that is refreshed, 0 for a new one.
@@ -98,7 +99,7 @@ func (r *Registry) begin(name string, m Manager, displayName string, registered 
 func (r *Registry) discover(ctx context.Context, c *category) (Plugins, error) {
 	infos, err := ask(ctx, c.manager)
 	if err != nil && len(infos) == 0 {
-		return nil, fmt.Errorf("registry: category %q: its manager failed and found no plugins: %w", c.name, err)
+		return nil, fmt.Errorf("category %q: its manager failed and found no plugins: %w", c.name, err)
 	}
 	failed := &DiscoveryError{Category: c.name}
 	if err != nil {
@@ -106,16 +107,16 @@ func (r *Registry) discover(ctx context.Context, c *category) (Plugins, error) {
 	}
 	found := r.examine(ctx, c, infos, failed)
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
+		return nil, fmt.Errorf("category %q: %w", c.name, err)
 	}
 
 	if err := r.flags.beginList(ctx); err != nil {
-		return nil, fmt.Errorf("registry: category %q: %w", c.name, err)
+		return nil, fmt.Errorf("category %q: %w", c.name, err)
 	}
 	defer r.flags.endList()
 	stored, err := r.askAllFlags(ctx, c.name+"_")
 	if err != nil {
-		return nil, fmt.Errorf("registry: category %q: asking the store which plugins are configured: %w", c.name, err)
+		return nil, fmt.Errorf("category %q: asking the store which plugins are configured: %w", c.name, err)
 	}
 
 	r.mu.Lock()
@@ -304,13 +305,13 @@ func (r *Registry) publish(next *snapshot, c *category) {
 func checkCategory(category string) error {
 	switch {
 	case category == "":
-		return errors.New("registry: a category needs a name")
+		return errors.New("a category needs a name")
 	case !utf8.ValidString(category):
-		return fmt.Errorf("registry: the category %q is not valid UTF-8", category)
+		return fmt.Errorf("the category %q is not valid UTF-8", category)
 	case strings.IndexByte(category, 0) >= 0:
-		return fmt.Errorf("registry: the category %q contains a NUL character", category)
+		return fmt.Errorf("the category %q contains a NUL character", category)
 	case len(category)+2 > store.MaxID:
-		return fmt.Errorf("registry: the category %q… is too long: a plugin ID has at most %d bytes", category[:32], store.MaxID)
+		return fmt.Errorf("the category %q… is too long: a plugin ID has at most %d bytes", category[:32], store.MaxID)
 	}
 	return nil
 }

@@ -348,7 +348,7 @@ func isTagName(name string) bool {
 // type that no schema can describe, or a tag that does not fit its field, is an error.
 func SchemaFor[T any]() (_ json.RawMessage, err error) {
 	t := reflect.TypeFor[T]()
-	fail := func(err error) error { return fmt.Errorf("registry: a schema for the Go type %s: %w", t, err) }
+	fail := func(err error) error { return failed("schema for", "", fmt.Errorf("the Go type %s: %w", t, err)) }
 	if t.Kind() != reflect.Struct {
 		return nil, fail(errors.New("a config is made from a struct"))
 	}

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"time"
 
@@ -31,7 +30,7 @@ func (r *Registry) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 			if err == nil {
 				r.look(ctx, c.ID, setting(configured, c.Configured))
 			}
-			if !yield(c, err) {
+			if !yield(c, failed("watch", "", err)) {
 				return
 			}
 		}
@@ -75,9 +74,7 @@ func (r *Registry) touch(id string) {
 // Errors: those of ctx, or what the store says.
 func (r *Registry) Sync(ctx context.Context) error {
 	r.mustBeMade()
-	fail := func(err error) error {
-		return fmt.Errorf("registry: asking the store which plugins are configured: %w", err)
-	}
+	fail := func(err error) error { return failed("sync", "", err) }
 	if err := r.flags.beginList(ctx); err != nil {
 		return fail(err)
 	}

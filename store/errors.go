@@ -137,11 +137,16 @@ func Canonical(config json.RawMessage) (json.RawMessage, error) {
 	return c, nil
 }
 
-// decodeError is what json.Unmarshal says of config, without the values it quotes.
+// decodeError is what json.Unmarshal says of config, without the values it quotes. It names a member of the config and nothing inside
+// that, which may be a secret.
 func decodeError(config []byte, err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		kind, _, _ := strings.Cut(t.Value, " ") // "number 12" would quote the value
-		return fmt.Errorf("at %q there is a JSON %s, which does not fit the Go type %s", jsontext.PointerAt(config, int(t.Offset)), kind, t.Type)
+		at := jsontext.PointerAt(config, int(t.Offset))
+		if tokens, err := jsontext.SplitPointer(at); err == nil && len(tokens) > 1 {
+			return fmt.Errorf("inside %q there is a JSON %s, which does not fit the Go type %s", jsontext.JoinPointer(tokens[0]), kind, t.Type)
+		}
+		return fmt.Errorf("at %q there is a JSON %s, which does not fit the Go type %s", at, kind, t.Type)
 	}
 	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 		return errors.New("Decode needs a pointer that is not nil")
