@@ -253,7 +253,7 @@ func (c *changing) ConfigSchema(context.Context, string) (json.RawMessage, error
 
 // TestRandomLives: whatever happens to schemas, plugins, processes and keys, no secret lies in plain text where it must not be seen.
 func TestRandomLives(t *testing.T) {
-	lives := uint64(60)
+	lives := uint64(40)
 	if os.Getenv("PLUGINREGISTRY_LONG") != "" {
 		lives = 20_000
 	}
