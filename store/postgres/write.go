@@ -188,7 +188,11 @@ func (s *Store) write(ctx context.Context, req *request) error {
 		if err := ctx.Err(); err != nil {
 			return giveUp(unknown, err)
 		}
-		return giveUp(unknown, errors.New("the server did not answer in time"))
+		cause := errors.New("the server did not answer in time")
+		if last != nil {
+			cause = last.error
+		}
+		return giveUp(unknown, fmt.Errorf("given up after %v: %w", limit, cause))
 	}
 }
 
