@@ -1,17 +1,19 @@
 // Package secret keeps the keys that encrypt the secret fields of configs.
 //
-// A Keyring holds one or more AES-256 keys. It encrypts with the newest and decrypts with whichever key the ciphertext names. To
-// give it to a registry, use registry.WithSecrets. Keys come from an environment variable, from a file that is made on first use, or
-// from wherever the application has them:
+// A [Keyring] holds one or more AES-256 keys. It encrypts with the newest key and decrypts with the key that the ciphertext names. Pass it
+// to [registry.WithSecrets]. Keys come from a file that is made on first use, from an environment variable, from a text that the
+// application has read somewhere, or as bytes:
 //
+//	keys, err := secret.OpenFileFor(ctx, "/var/lib/myapp/secret.keys", st) // an error, and no new key, if st has secrets already
 //	keys, err := secret.FromEnv("MYAPP_SECRET_KEYS")
-//	keys, err := secret.OpenFile("/var/lib/myapp/secret.keys")
+//	keys, err := secret.Parse(text)
 //	keys, err := secret.New(newest, older)
 //
 // # Changing the key
 //
-// Put a new key first and keep the old one behind it, start the application with both, call Registry.RotateSecrets, and then drop
-// the old key. A ciphertext whose key was dropped too early is not lost: it is ErrUnknownKey until the key is back.
+// Put a new key first and keep the old one behind it. Start every process of the application with both keys, call
+// [registry.Registry.RotateSecrets], and then remove the old key. A ciphertext whose key was removed too early is not lost: opening it is
+// [ErrUnknownKey] until the key is back.
 //
 // # Limits
 //
@@ -23,6 +25,9 @@
 // One byte of version, 1; four bytes of key ID; a nonce of 12 bytes; AES-256-GCM's output with its tag of 16 bytes, over the
 // associated data just as it was given. The key ID is the beginning of the SHA-256 of the text "pluginregistry secret key id v1", a
 // byte 0, and the key. It tells keys apart and tells nothing about a key that was drawn at random.
+//
+// [registry.WithSecrets]: https://pkg.go.dev/github.com/pluginregistry/pluginregistry/registry#WithSecrets
+// [registry.Registry.RotateSecrets]: https://pkg.go.dev/github.com/pluginregistry/pluginregistry/registry#Registry.RotateSecrets
 package secret
 
 import (

@@ -75,7 +75,10 @@ func TestFromEnvRefuses(t *testing.T) {
 		"no base64":      {"!" + good[1:], "key 1: it is not base64"},
 		"both alphabets": {"-+" + good[2:], "key 1: it is not base64"},
 		"padding twice":  {good[:42] + "==", "key 1: it is not base64"},
-		"line break":     {good[:20] + "\n" + good[20:43], "key 1: it is not base64"},
+		"line break":     {good[:20] + "\n" + good[20:43], "key 1: it has 20 characters"},
+		"byte order":     {"\ufeff" + good, "byte order mark"},
+		"quotes":         {`"` + good + `"`, "key 1: it has quotes"},
+		"other quotes":   {good + ",'" + forms(testKey(2))[0] + "'", "key 2: it has quotes"},
 		"bits too many":  {good[:42] + "h=", "key 1: it is not base64"},
 		"the same twice": {good + "," + forms(testKey(1))[3], "keys 1 and 2 are the same"},
 	} {
@@ -98,6 +101,24 @@ func TestFromEnvRefuses(t *testing.T) {
 	}
 	if _, err := FromEnv(testVariable); err == nil || !strings.Contains(err.Error(), "is not set") {
 		t.Errorf("not set: %v", err)
+	}
+}
+
+func TestParse(t *testing.T) {
+	one, two, three := forms(testKey(1))[0], forms(testKey(2))[1], forms(awkward)[3]
+	want := mustNew(t, testKey(1), testKey(2), awkward)
+	for _, text := range []string{
+		one + "," + two + "," + three, one + "\n" + two + "\n" + three + "\n", "# newest\r\n " + one + " , " + two + "\r\n\r\n\t" + three,
+	} {
+		if k, err := Parse(text); err != nil || k.String() != want.String() {
+			t.Errorf("%v, %v; want %v", k, err, want)
+		}
+	}
+	for _, text := range []string{"", "# none\n", "\ufeff" + one, one + ",", `"` + one + `"`, one + "\n" + one, "KEY=" + one} {
+		k, err := Parse(text)
+		if k != nil || err == nil || showsKey(err.Error(), testKey(1)) || strings.Count(err.Error(), "secret: ") != 1 {
+			t.Errorf("%d characters: %v, %v", len(text), k, err)
+		}
 	}
 }
 
@@ -187,7 +208,8 @@ func TestOpenFileRefuses(t *testing.T) {
 		"garbage":        {"\x00\xff\n", "line 1 is no key"},
 		"one is bad":     {"# keys\n" + good + "\n!" + good[1:] + "\n", "line 3 is no key: it is not base64"},
 		"cut":            {good[:30], "line 1 is no key"},
-		"two on a line":  {good + "," + forms(testKey(2))[0], "line 1 is no key"},
+		"byte order":     {"\ufeff# keys\n" + good, "byte order mark"},
+		"quotes":         {"# keys\n“" + good + "”\n", "line 2 is no key: it has quotes"},
 		"the same twice": {good + "\n" + good, "keys 1 and 2 are the same"},
 		"huge":           {strings.Repeat("#\n", maxFile/2) + good, "over 65536 bytes"},
 	} {
@@ -416,7 +438,7 @@ func FuzzKeyText(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if n := len(ring.ring()); n > 1+strings.Count(text, "\n") {
+		if n := len(ring.ring()); n > 1+strings.Count(text, "\n")+strings.Count(text, ",") {
 			t.Fatalf("%d keys in %q", n, text)
 		}
 		first := strings.TrimSpace(text)
@@ -425,6 +447,7 @@ func FuzzKeyText(f *testing.F) {
 			first = strings.TrimSpace(first)
 		}
 		first, _, _ = strings.Cut(first, "\n")
+		first, _, _ = strings.Cut(first, ",")
 		if raw, err := parseKey(strings.TrimSpace(first)); err != nil || mustNew(t, raw).KeyID() != ring.KeyID() {
 			t.Fatalf("%v: the newest key of %q is not that of its first line", err, text)
 		}
