@@ -322,6 +322,11 @@ func mounted(name string, err error) error {
 // keepAside gives the file a second name, NAME.corrupt-N, under which it stays. What cannot have two names, as a directory, it
 // renames.
 func (s *Store) keepAside(name string) error {
+	if info, err := s.dir.Lstat(name); err == nil && info.Mode().IsRegular() {
+		if err := s.dir.SyncFile(name); err != nil { // whoever wrote it may not have
+			return err
+		}
+	}
 	for n := 1; ; n++ {
 		aside := asideName(name, n)
 		if _, err := s.dir.Lstat(aside); err == nil {

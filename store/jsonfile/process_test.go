@@ -74,6 +74,9 @@ func obey(s *Store) error {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) == "save traced" {
+		saveTraced()
+	}
 	child, ok := children[os.Getenv(childEnv)]
 	if !ok {
 		goleak.VerifyTestMain(m)
