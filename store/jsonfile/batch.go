@@ -124,7 +124,7 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 	_ = s.finishBatch()
 	for i, p := range puts {
 		if records[i].Revision != files[i].revision {
-			s.hub.Touch(p.ID, records[i].Revision)
+			s.hub.Touch(p.ID, state{records[i].Revision, files[i].note})
 		}
 	}
 	return records, nil

@@ -27,9 +27,11 @@ const legacyNames = runtime.GOOS != "windows"
 
 // file is what the directory has for one ID.
 type file struct {
-	name     string          // of the file that has the config, or would have it
-	shadowed string          // of a second file, under the original's name, that does not count; mostly ""
-	revision store.Revision  // Absent if there is no file
+	name     string         // of the file that has the config, or would have it
+	shadowed string         // of a second file, under the original's name, that does not count; mostly ""
+	alone    store.Revision // of the file without its note; Absent if there is no file
+	revision store.Revision // with its note
+	note     store.Note
 	config   json.RawMessage // canonical; nil if there is none or it cannot be read
 	updated  time.Time
 	bad      error       // why it cannot be read
@@ -37,8 +39,31 @@ type file struct {
 	link     bool        // it is a symbolic link to a file, which is read but not replaced
 }
 
-// find looks up the file of id: under its own name, else under the one that the Python original gave it.
+// state is what watchers know of an ID.
+type state struct {
+	revision store.Revision // Absent if there is no config
+	note     store.Note
+}
+
+func (f file) state() state { return state{f.revision, f.note} }
+
+// withNote is f with its note.
+func (f file) withNote(n store.Note) file {
+	f.note, f.revision = n, noted(f.alone, n)
+	return f
+}
+
+// find looks up the file and the note of id. Notes that cannot be read count as none: they concern no config.
 func (s *Store) find(id string) (file, error) {
+	f, err := s.findFile(id)
+	if err != nil {
+		return file{}, err
+	}
+	return f.withNote(s.loadNotes().all[id]), nil
+}
+
+// findFile looks up the file of id: under its own name, else under the one that the Python original gave it.
+func (s *Store) findFile(id string) (file, error) {
 	name, err := filename.Encode(id)
 	if err != nil {
 		return file{}, fmt.Errorf("%w: %w", store.ErrInvalidID, err)
@@ -51,8 +76,8 @@ func (s *Store) find(id string) (file, error) {
 	if !ok {
 		return f, nil
 	}
-	if f.revision == store.Absent {
-		if l, err := s.load(legacy); err != nil || l.revision != store.Absent {
+	if f.alone == store.Absent {
+		if l, err := s.load(legacy); err != nil || l.alone != store.Absent {
 			return l, err
 		}
 		return f, nil
@@ -124,11 +149,11 @@ func (s *Store) follow(name string, info fs.FileInfo) (target fs.FileInfo, link 
 func irregular(name string, info fs.FileInfo) file {
 	k := kind(info.Mode())
 	return file{
-		name:     name,
-		revision: revision([]byte("not a regular file: " + k)),
-		updated:  info.ModTime().UTC(),
-		bad:      fmt.Errorf("it is %s, not a regular file", k),
-		info:     info,
+		name:    name,
+		alone:   revision([]byte("not a regular file: " + k)),
+		updated: info.ModTime().UTC(),
+		bad:     fmt.Errorf("it is %s, not a regular file", k),
+		info:    info,
 	}
 }
 
@@ -156,11 +181,11 @@ func read(name string, info fs.FileInfo, r io.Reader) (file, error) {
 	if buf.Len() > jsontext.MaxBytes {
 		// Its end is not read. Size and time stand for it.
 		fmt.Fprintf(&buf, "%d %d", info.Size(), info.ModTime().UnixNano())
-		f.revision = revision(buf.Bytes())
+		f.alone = revision(buf.Bytes())
 		f.bad = fmt.Errorf("it has more than the %d bytes that are allowed", jsontext.MaxBytes)
 		return f, nil
 	}
-	f.revision = revision(buf.Bytes())
+	f.alone = revision(buf.Bytes())
 	f.config, f.bad = jsontext.Canonical(buf.Bytes())
 	return f, nil
 }
@@ -295,8 +320,9 @@ func (s *Store) stage(f file, canonical json.RawMessage) (written, error) {
 		_ = s.dir.Remove(temp)
 		return written{}, err
 	}
+	placed := file{name: f.name, alone: revision(data), config: bytes.Clone(canonical), updated: info.ModTime().UTC(), info: info}
 	return written{
-		file: file{name: f.name, revision: revision(data), config: bytes.Clone(canonical), updated: info.ModTime().UTC(), info: info},
+		file: placed.withNote(f.note),
 		move: move{Temp: temp, Name: f.name, Keep: f.bad != nil},
 	}, nil
 }

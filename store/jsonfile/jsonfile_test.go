@@ -283,7 +283,7 @@ func TestRevisionIsContent(t *testing.T) {
 func TestForeignFiles(t *testing.T) {
 	dir := t.TempDir()
 	foreign := []string{
-		"README.md", "x.json~", "x.JSON", "x.json.corrupt-1", "x.json.bak", ".x.json", "._x.json", ".json", ".x.json.swp", ".pluginregistry-notes",
+		"README.md", "x.json~", "x.JSON", "x.json.corrupt-1", "x.json.bak", ".x.json", "._x.json", ".json", ".x.json.swp", ".pluginregistry-other",
 	}
 	for _, name := range foreign {
 		write(t, dir, name, "not ours")

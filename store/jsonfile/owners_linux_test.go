@@ -106,6 +106,7 @@ func wantOwner(t *testing.T, path string, mode fs.FileMode, uid, gid uint32) {
 
 // One save by root takes nothing from the service: not its file, not its lock, not what is new.
 func TestRootSavesForTheService(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	for _, c := range []struct{ dir, file, created fs.FileMode }{
 		{0o700, 0o600, 0o600}, {0o750, 0o640, 0o640}, {0o755, 0o644, 0o600}, {0o755, 0o640, 0o600}, {0o770, 0o660, 0o660}, {0o750, 0o600, 0o640},
@@ -148,6 +149,7 @@ func TestRootSavesForTheService(t *testing.T) {
 
 // Two users of one group share a directory that their group may write, whoever comes first.
 func TestUsersOfOneGroup(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	for name, mode := range map[string]fs.FileMode{"0770": 0o770, "setgid": 0o770 | fs.ModeSetgid, "open to read": 0o775 | fs.ModeSetgid} {
 		t.Run(name, func(t *testing.T) {
@@ -168,6 +170,7 @@ func TestUsersOfOneGroup(t *testing.T) {
 
 // Whoever may write to a directory of a group that he is not in gives his files to nobody else by that.
 func TestNotInTheGroup(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	dir := teamDir(t, 0o777, 0, team)
 	write(t, dir, "theirs.json", `{}`)

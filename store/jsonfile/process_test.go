@@ -141,14 +141,19 @@ func saveForever(s *Store) error {
 			return err
 		}
 		fmt.Println("batch", n)
+		if _, err := s.SetNote(ctx, "noted", store.Note{Title: strconv.Itoa(n)}, store.Any); err != nil {
+			return err
+		}
+		fmt.Println("note", n)
 	}
 }
 
 // A killed process loses nothing that it said was saved, tears no file, and leaves no half of a batch.
 func TestKilled(t *testing.T) {
-	rounds := 15
+	t.Parallel()
+	rounds := 8
 	if storetest.Long() {
-		rounds = 200
+		rounds = 1000
 	}
 	dir := t.TempDir()
 	s := openTest(t, dir) // open all the time: it sees what each dead process left
@@ -185,6 +190,10 @@ func TestKilled(t *testing.T) {
 		batch, _, err := number(t.Context(), s, "batch_0")
 		if err != nil || batch < said["batch"] {
 			t.Fatalf("round %d: batch %d was said to be saved, there is %d, %v", round, said["batch"], batch, err)
+		}
+		note, err := s.Note(t.Context(), "noted")
+		if n, _ := strconv.Atoi(note.Title); err != nil || n < said["note"] {
+			t.Fatalf("round %d: note %d was said to be saved, there is %q, %v", round, said["note"], note.Title, err)
 		}
 		for _, id := range []string{"batch_1", "batch_2"} {
 			if n, _, err := number(t.Context(), s, id); err != nil || n != batch {

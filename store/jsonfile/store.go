@@ -25,16 +25,17 @@ import (
 
 const lockName = ".pluginregistry.lock"
 
-// Store is a store in one directory. It is a store.Store, store.Batcher and store.Watcher, and does what they promise. Open makes one;
-// the methods of a nil or zero Store panic.
+// Store is a store in one directory. It is a store.Store, store.Batcher, store.Watcher and store.Annotator, and does what they promise.
+// Open makes one; the methods of a nil or zero Store panic.
 type Store struct {
 	dir  directory
 	lock *filelock.Lock
-	hub  *poll.Hub[store.Revision]
+	hub  *poll.Hub[state]
 	now  func() time.Time
 	busy time.Duration // how long a call waits for the lock
 
 	durable durable // guarded by lock
+	notes   notesCache
 
 	glances map[string]glance // of the last look of the hub, by ID; looks never overlap
 
@@ -44,9 +45,10 @@ type Store struct {
 }
 
 var (
-	_ store.Store   = (*Store)(nil)
-	_ store.Batcher = (*Store)(nil)
-	_ store.Watcher = (*Store)(nil)
+	_ store.Store     = (*Store)(nil)
+	_ store.Batcher   = (*Store)(nil)
+	_ store.Watcher   = (*Store)(nil)
+	_ store.Annotator = (*Store)(nil)
 )
 
 // directory is what the store does to its directory; it is an *atomicfile.Dir.
@@ -284,7 +286,7 @@ func (s *Store) put(ctx context.Context, id string, config json.RawMessage, matc
 			return err
 		}
 		rec = w.record(id)
-		s.hub.Touch(id, w.revision)
+		s.hub.Touch(id, w.state())
 		return s.sync(w.file)
 	})
 	if err != nil {
@@ -328,7 +330,7 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 			return mounted(f.name, err)
 		}
 		delete(s.durable.files, f.name)
-		s.hub.Touch(id, store.Absent)
+		s.hub.Touch(id, state{note: f.note})
 		return s.sync()
 	})
 }

@@ -33,7 +33,7 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 	changes := s.hub.Watch(ctx)
 	return func(yield func(store.Change, error) bool) {
 		for c, err := range changes {
-			change := store.Change{ID: c.ID, Revision: c.Value, Configured: c.Value != store.Absent}
+			change := store.Change{ID: c.ID, Revision: c.Value.revision, Configured: c.Value.revision != store.Absent}
 			if err != nil {
 				change, err = store.Change{}, &store.Error{Op: "watch", Err: err}
 			}
@@ -44,23 +44,23 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Change, error] {
 	}
 }
 
-func newHub(s *Store, interval time.Duration) *poll.Hub[store.Revision] {
-	return &poll.Hub[store.Revision]{
+func newHub(s *Store, interval time.Duration) *poll.Hub[state] {
+	return &poll.Hub[state]{
 		Interval: interval,
 		Look:     s.look,
 		Fatal:    func(err error) bool { return errors.Is(err, store.ErrClosed) },
 	}
 }
 
-// glance is what a look at the directory saw of one ID.
+// glance is what a look at the directory saw of the file of one ID.
 type glance struct {
 	info     fs.FileInfo
-	revision store.Revision
-	settled  bool // only other times, another size or identity mean another content
+	revision store.Revision // without the note
+	settled  bool           // only other times, another size or identity mean another content
 }
 
-// look returns the revisions of all IDs. Of a file that the system does not let it read it returns the last one, with the error.
-func (s *Store) look(ctx context.Context, last map[string]store.Revision) (now map[string]store.Revision, err error) {
+// look returns the states of all IDs. Of a file that the system does not let it read it returns the last one, with the error.
+func (s *Store) look(ctx context.Context, last map[string]state) (now map[string]state, err error) {
 	err = s.reading(ctx, func() error {
 		names, err := s.dir.Names()
 		if err != nil {
@@ -74,17 +74,27 @@ func (s *Store) look(ctx context.Context, last map[string]store.Revision) (now m
 				}
 			}
 		}
-		now = make(map[string]store.Revision, len(files))
+		notes := s.loadNotes()
+		if notes.err != nil { // then they count as they were
+			notes.all = map[string]store.Note{}
+			for id, was := range last {
+				notes.all[id] = was.note
+			}
+		}
+		now = make(map[string]state, len(files))
 		seen := make(map[string]glance, len(files))
-		var failed error
+		failed := notes.err
+		for id, note := range notes.all {
+			restore(now, id, state{note: note})
+		}
 		for _, id := range slices.Sorted(maps.Keys(files)) {
 			g, err := s.glance(files[id], s.glances[id])
-			if err != nil {
+			switch {
+			case err != nil:
 				failed = cmp.Or(failed, err) // the first, so that the same state gives the same error
-				g = glance{revision: last[id]}
-			}
-			if g.revision != store.Absent {
-				now[id], seen[id] = g.revision, g
+				restore(now, id, last[id])
+			case g.revision != store.Absent:
+				now[id], seen[id] = state{noted(g.revision, notes.all[id]), notes.all[id]}, g
 			}
 		}
 		s.glances = seen
@@ -100,12 +110,14 @@ func (s *Store) look(ctx context.Context, last map[string]store.Revision) (now m
 				continue
 			}
 			changes = true
-			if err := s.syncSeen(files[id], seen[id]); err != nil {
+			err := s.syncSeen(files[id], seen[id])
+			if err == nil && now[id].note != last[id].note {
+				err = s.syncSeen(notesName, glance{info: notes.info})
+			}
+			if err != nil {
 				failed = cmp.Or(failed, err)
 				delete(seen, id)
-				if now[id] = last[id]; now[id] == store.Absent {
-					delete(now, id)
-				}
+				restore(now, id, last[id])
 			}
 		}
 		if changes {
@@ -117,6 +129,13 @@ func (s *Store) look(ctx context.Context, last map[string]store.Revision) (now m
 		return failed
 	})
 	return now, err
+}
+
+// restore sets the state of id, unless it is gone.
+func restore(states map[string]state, id string, is state) {
+	if states[id] = is; is == (state{}) {
+		delete(states, id)
+	}
 }
 
 // syncSeen makes a file that somebody has written durable before it is told of: editors do not.
@@ -149,7 +168,7 @@ func (s *Store) glance(name string, last glance) (glance, error) {
 	if err != nil {
 		return glance{}, err
 	}
-	return glance{info: info, revision: f.revision, settled: s.now().Sub(changed(info)) > settled}, nil
+	return glance{info: info, revision: f.alone, settled: s.now().Sub(changed(info)) > settled}, nil
 }
 
 // unchanged reports whether two looks at a file found the same file, size and times.
