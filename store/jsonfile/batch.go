@@ -95,6 +95,7 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 		return nil, err
 	}
 	if len(moves) == 0 {
+		s.touch(puts, records, files)
 		return records, nil
 	}
 	if err := s.checkTwins(moves, puts, files); err != nil {
@@ -122,12 +123,15 @@ func (s *Store) putAll(ctx context.Context, puts []store.Put) (records []store.R
 	decided = true
 	// The batch is saved now. If something keeps its files from their names, whoever comes next tries again and says what it is.
 	_ = s.finishBatch()
-	for i, p := range puts {
-		if records[i].Revision != files[i].revision {
-			s.hub.Touch(p.ID, state{records[i].Revision, files[i].note})
-		}
-	}
+	s.touch(puts, records, files)
 	return records, nil
+}
+
+// touch tells the watchers what a batch has saved, or found to be saved.
+func (s *Store) touch(puts []store.Put, records []store.Record, files []file) {
+	for i, p := range puts {
+		s.hub.Touch(p.ID, state{records[i].Revision, files[i].note})
+	}
 }
 
 // checkTwins refuses a batch of two IDs that this file system would give one file. What it does to upper case is tried out, with a

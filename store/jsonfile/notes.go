@@ -205,6 +205,7 @@ func (s *Store) setNote(ctx context.Context, id string, note store.Note, match s
 		}
 		if n.all[id] == note && !s.durable.doubtful {
 			rev = f.revision
+			s.hub.Touch(id, f.state())
 			if n.info == nil {
 				return s.sync() // another may have removed it just now
 			}

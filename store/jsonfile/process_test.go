@@ -153,7 +153,7 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	rounds := 8
 	if storetest.Long() {
-		rounds = 1000
+		rounds = 200
 	}
 	dir := t.TempDir()
 	s := openTest(t, dir) // open all the time: it sees what each dead process left

@@ -275,6 +275,7 @@ func (s *Store) put(ctx context.Context, id string, config json.RawMessage, matc
 		}
 		if f.holds(canonical) && !s.durable.doubtful {
 			rec = f.record(id)
+			s.hub.Touch(id, f.state()) // the caller has learned of it, whether a look has or not
 			return s.ensureDurable(f)
 		}
 		w, err := s.stage(f, canonical)
@@ -316,6 +317,7 @@ func (s *Store) delete(ctx context.Context, id string, match store.Revision) err
 			return err
 		}
 		if f.revision == store.Absent {
+			s.hub.Touch(id, f.state())
 			return s.sync() // another may have deleted it just now
 		}
 		if err := s.removeShadowed(f); err != nil {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/pluginregistry/pluginregistry/store"
+	"github.com/pluginregistry/pluginregistry/store/memory"
 )
 
 // A child process of RunProcesses finds here what it is to do.
@@ -57,6 +58,9 @@ var processCases = []testCase[opener]{
 	{"counting together", "Deciding on match and writing are one step for all processes.", testCountTogether},
 	{"saving and loading together", "Each process reads what it wrote, while others write.", testWorkTogether},
 	{"killed while saving", "What was acknowledged outlasts the process, and nothing is torn.", testKilled},
+	{"killed in a batch", "A batch is done whole or not at all, and what was acknowledged outlasts the process.", testKilledInBatch},
+	{"killed while copying", "Copy leaves each config as it was or as it is to be, and what was acknowledged outlasts the process.", testKilledInCopy},
+	{"killed while noting", "A note that was acknowledged outlasts the process, and is never another's.", testKilledInNotes},
 }
 
 func playRole(role string, open opener) error {
@@ -83,6 +87,8 @@ func playRole(role string, open opener) error {
 		err = work(ctx, s, number, rounds)
 	case "save":
 		err = saveForEver(ctx, s)
+	case "batch", "copy", "note":
+		err = goOnForEver(ctx, s, role)
 	}
 	if err != nil {
 		return err
@@ -252,9 +258,140 @@ func saveForEver(ctx context.Context, s store.Store) error {
 	}
 }
 
+// roundIDs is how many configs the children of testRounds write in each round.
+const roundIDs = 8
+
+func roundID(k int) string { return fmt.Sprintf("round_%d", k) }
+
+// roundConfig is large enough to be killed in.
+func roundConfig(n int) json.RawMessage {
+	return fmt.Appendf(nil, `{"n":%d,"pad":%q}`, n, strings.Repeat("x", n*7919%10000))
+}
+
+// goOnForEver writes all configs in rounds, and says each round on standard output as soon as it is acknowledged.
+func goOnForEver(ctx context.Context, s store.Store, how string) error {
+	start, err := roundOf(ctx, s, how, 0)
+	if err != nil {
+		return err
+	}
+	for n := start + 1; ; n++ {
+		switch how {
+		case "batch":
+			puts := make([]store.Put, roundIDs)
+			for k := range puts {
+				puts[k] = store.Put{ID: roundID(k), Config: roundConfig(n), Match: store.Any}
+			}
+			_, err = store.PutAll(ctx, s, puts)
+		case "copy":
+			src := memory.New()
+			for k := range roundIDs {
+				if _, err := src.Put(ctx, roundID(k), roundConfig(n), store.Any); err != nil {
+					return err
+				}
+			}
+			_, err = store.Copy(ctx, s, src)
+		case "note":
+			for k := range roundIDs {
+				if _, err := s.(store.Annotator).SetNote(ctx, roundID(k), store.Note{Title: fmt.Sprint(n), Disabled: n%2 == 0}, store.Any); err != nil {
+					return err
+				}
+			}
+		}
+		if err == nil {
+			_, err = fmt.Printf("%d\n", n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// roundOf returns which round last wrote the config or note k, 0 if none did.
+func roundOf(ctx context.Context, s store.Store, how string, k int) (n int, err error) {
+	if how == "note" {
+		note, err := s.(store.Annotator).Note(ctx, roundID(k))
+		if err != nil || note == (store.Note{}) {
+			return 0, err
+		}
+		if _, err := fmt.Sscan(note.Title, &n); err != nil || note.Disabled != (n%2 == 0) {
+			return 0, fmt.Errorf("the note is torn: %+v", note)
+		}
+		return n, nil
+	}
+	rec, err := s.Get(ctx, roundID(k))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	var kept struct{ N int }
+	if err == nil {
+		err = rec.Decode(&kept)
+	}
+	if err == nil && string(rec.Config) != string(roundConfig(kept.N)) {
+		err = fmt.Errorf("the config of round %d is torn", kept.N)
+	}
+	return kept.N, err
+}
+
+func testKilledInBatch(t *testing.T, open opener) { testRounds(t, open, "batch", true) }
+func testKilledInCopy(t *testing.T, open opener)  { testRounds(t, open, "copy", false) }
+func testKilledInNotes(t *testing.T, open opener) { testRounds(t, open, "note", false) }
+
+// testRounds kills a child that writes in rounds. whole means that each round is done whole or not at all.
+func testRounds(t *testing.T, open opener, how string, whole bool) {
+	dir := t.TempDir()
+	s := reopen(t, open, dir) // open all the time
+	if _, ok := s.(store.Batcher); how == "batch" && !ok {
+		t.Skipf("%T is no store.Batcher", s)
+	}
+	if how == "note" {
+		annotator(t, s)
+	}
+	for kill := range shortOr(3, 200) {
+		cmd, said := child(t, how, dir, 0, 0)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		acknowledged, after := 0, 1+rand.IntN(4)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var n int
+			if _, err := fmt.Sscan(lines.Text(), &n); err != nil {
+				break // the line it was writing when it was killed
+			}
+			acknowledged = n
+			if after--; after == 0 {
+				for range rand.IntN(2_000_000) { // now it is somewhere in the next round
+					_ = rand.Uint64()
+				}
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		if acknowledged == 0 {
+			t.Fatalf("kill %d: the child acknowledged nothing: %s", kill, said)
+		}
+		first := 0
+		for k := range roundIDs {
+			n, err := roundOf(t.Context(), s, how, k)
+			if err != nil {
+				t.Fatalf("kill %d: %v", kill, err)
+			}
+			if k == 0 {
+				first = n
+			}
+			if n < acknowledged || whole && n != first {
+				t.Fatalf("kill %d: round %d was acknowledged; %q is of round %d, the first of %d", kill, acknowledged, roundID(k), n, first)
+			}
+		}
+	}
+}
+
 func testKilled(t *testing.T, open opener) {
 	dir := t.TempDir()
-	for round := range shortOr(10, 200) {
+	for round := range shortOr(6, 400) {
 		cmd, said := child(t, "save", dir, 0, 0)
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -198,13 +198,24 @@ func testWatchOvertaken(t *testing.T, open func() store.Store) {
 	a, b := open(), open()
 	ctx := watcher(t, a)
 	put(t, a, "there", `{"n":1}`, store.Any)
+	put(t, a, "gone", `{}`, store.Any)
 	changes := a.(store.Watcher).Watch(ctx)
 	put(t, a, "new", `{}`, store.Any)
 	del(t, b, "new", store.Any)
 	del(t, a, "there", store.Any)
 	back := put(t, b, "there", `{"n":1}`, store.Any)
+	// A save or deletion that finds its work done by another counts, too: the caller has learned of it.
+	put(t, b, "same", `{}`, store.Any)
+	put(t, a, "same", `{}`, store.Any)
+	del(t, b, "same", store.Any)
+	del(t, b, "gone", store.Any)
+	del(t, a, "gone", store.Any)
+	again := put(t, b, "gone", `{}`, store.Any)
 	put(t, b, "zz_marker", `{}`, store.Any)
-	want := map[string]store.Change{"new": {ID: "new"}, "there": {ID: "there", Revision: back.Revision, Configured: true}}
+	want := map[string]store.Change{
+		"new": {ID: "new"}, "there": {ID: "there", Revision: back.Revision, Configured: true},
+		"same": {ID: "same"}, "gone": {ID: "gone", Revision: again.Revision, Configured: true},
+	}
 	last := map[string]store.Change{}
 	for c, err := range changes {
 		if err != nil {
