@@ -209,3 +209,17 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// A program that looks for the ID and ".json", as the Python original does, finds all IDs but those that the docs of store/jsonfile list.
+func TestNamesWithoutEscapes(t *testing.T) {
+	for id, same := range map[string]bool{
+		"llm_gpt": true, "llm_openai@work": true, "a.b": true, "a b": true, " a": true, "a-b_c+d=e,f;g!h#i$j&k(l)[m]{n}'o~p`q^r": true, "ünï_日本語_🎉": true, "CONSOLE": true,
+		`a\b`: false, "a:b": false, "a*b": false, "a?b": false, `a"b`: false, "a<b": false, "a>b": false, "a|b": false, "100%": false, "a/b": false,
+		"tab\t": false, "\x7f": false, "\u0085": false, ".hidden": false, "end.": false, "end ": false, "con": false, "NUL": false, "com1": false, "lpt9.x": false,
+	} {
+		name, err := Encode(id)
+		if err != nil || (name == id+".json") != same {
+			t.Errorf("the file of %q is %q, %v", id, name, err)
+		}
+	}
+}

@@ -298,6 +298,40 @@ func TestWatchErrors(t *testing.T) {
 	})
 }
 
+// barring is a directory with one file that may not be opened.
+type barring struct {
+	directory
+	name string
+}
+
+func (d *barring) Open(name string) (*os.File, error) {
+	if name == d.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+	}
+	return d.directory.Open(name)
+}
+
+// One file that may not be read keeps nobody from being told of the others.
+func TestWatchOneUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.json", `{"a":1}`)
+	watch(t, dir, func(w *watching) {
+		t := w.t
+		real := w.s.dir
+		w.s.dir = &barring{real, "a.json"}
+		write(t, dir, "a.json", `{"a":2}`)
+		write(t, dir, "b.json", `{"b":1}`)
+		_, err, _ := w.next()
+		wantErr(t, err, syscall.EACCES)
+		w.want(saved("b", `{"b":1}`))
+		write(t, dir, "b.json", `{"b":2}`)
+		w.want(saved("b", `{"b":2}`))
+		w.s.dir = real
+		w.want(saved("a", `{"a":2}`))
+		w.wantNothing()
+	})
+}
+
 // If the first look fails, nothing is known to be old: all is told when it can be read.
 func TestWatchFailsAtFirst(t *testing.T) {
 	dir := t.TempDir()
