@@ -26,10 +26,10 @@ import (
 // durableStores open a store that several processes share.
 var durableStores = map[string]func(ctx context.Context, dir string) (store.Store, error){
 	"sqlite": func(ctx context.Context, dir string) (store.Store, error) {
-		return sqlite.Open(ctx, filepath.Join(dir, "registry.db"), sqlite.WithPollInterval(5 * time.Millisecond))
+		return sqlite.Open(ctx, filepath.Join(dir, "registry.db"), sqlite.WithPollInterval(5*time.Millisecond))
 	},
 	"jsonfile": func(_ context.Context, dir string) (store.Store, error) {
-		return jsonfile.Open(dir, jsonfile.WithPollInterval(5 * time.Millisecond))
+		return jsonfile.Open(dir, jsonfile.WithPollInterval(5*time.Millisecond))
 	},
 }
 
