@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/pluginregistry/pluginregistry/internal/jsontext"
 	"github.com/pluginregistry/pluginregistry/internal/sidebyside"
 	"github.com/pluginregistry/pluginregistry/registry/secret"
 	"github.com/pluginregistry/pluginregistry/store"
@@ -345,7 +346,7 @@ func benchConfig(apiKey string) json.RawMessage {
 	return append(text, '}')
 }
 
-// BenchmarkSaveConfig saves a config with a schema and a secret. parts are the validation, the sealing and the store's Put by themselves.
+// BenchmarkSaveConfig saves a config with a schema and a secret. parts are the validation, the sealing, and the store's Get and Put by themselves.
 func BenchmarkSaveConfig(b *testing.B) {
 	st := benchStore(b)
 	aead, err := secret.New(make([]byte, 32))
@@ -377,13 +378,20 @@ func BenchmarkSaveConfig(b *testing.B) {
 			return err
 		}),
 		side("parts", func(id string, config json.RawMessage) error {
-			if err := r.Validate(b.Context(), id, config); err != nil {
+			v, err := jsontext.Parse(config)
+			if err != nil {
+				return err
+			}
+			if _, issues := r.use(r.owner(id).schema, id).Complete(b.Context(), v); len(issues) > 0 {
+				return fmt.Errorf("%v", issues)
+			}
+			if _, err := st.Get(b.Context(), id); err != nil {
 				return err
 			}
 			if _, err := aead.Encrypt([]byte(`"sk-1000"`), []byte(id)); err != nil {
 				return err
 			}
-			_, err := st.Put(b.Context(), id, config, store.Any)
+			_, err = st.Put(b.Context(), id, config, store.Any)
 			return err
 		}),
 	}
@@ -392,7 +400,7 @@ func BenchmarkSaveConfig(b *testing.B) {
 }
 
 // BenchmarkConfigAs reads a config as a Go value: loaded, laid over the defaults, validated and decoded. all-three calls LoadConfig and
-// EffectiveConfig as well, each of which loads. by-hand is the store's Get and json.Unmarshal.
+// EffectiveConfig as well, each of which loads. by-hand is the store's Get and json.Unmarshal, validated the same with the validation.
 func BenchmarkConfigAs(b *testing.B) {
 	st := benchStore(b)
 	r := benchRegister(b, st, benchManagers(1000, false))
@@ -438,7 +446,27 @@ func BenchmarkConfigAs(b *testing.B) {
 			var c config
 			check(c, json.Unmarshal(rec.Config, &c))
 		}),
-	).Report(b, "by-hand", "config-as", "all-three")
+		side("effective", func(id string) {
+			if _, err := r.EffectiveConfig(b.Context(), id); err != nil {
+				b.Fatal(err)
+			}
+		}),
+		side("validated", func(id string) {
+			rec, err := st.Get(b.Context(), id)
+			if err != nil {
+				b.Fatal(err)
+			}
+			v, err := jsontext.Parse(rec.Config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, issues := r.use(r.owner(id).schema, id).Complete(b.Context(), v); len(issues) > 0 {
+				b.Fatal(issues)
+			}
+			var c config
+			check(c, json.Unmarshal(rec.Config, &c))
+		}),
+	).Report(b, "by-hand", "config-as", "all-three", "effective", "validated")
 }
 
 // BenchmarkSaveConfigs saves 10,000 configs of plugins without schemas in one call. by-hand is one transaction of a prepared upsert into
