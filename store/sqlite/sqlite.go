@@ -6,10 +6,11 @@
 //
 // # Tables
 //
-//	plugin_configs(plugin_id, config, configured, revision, updated_at, author, …)            one row for each ID
+//	plugin_configs(plugin_id, config, configured, revision, updated_at, author, title, …)     one row for each ID
 //	plugin_config_history(plugin_id, place, revision, config, configured, changed_at, author) the newest states of each
 //	plugin_config_settings(id, history)                                                       how many states of each stay
 //	plugin_config_damaged(plugin_id, revision, config, found_at)                              what was no config when it was saved over
+//	plugin_instances(plugin_id, instance, config_id, title, disabled, revision, updated_at)   a view, one line for each config or note
 //	config_values(plugin_id, path, type, value)                                               a view, one line for each value
 //	pluginregistry_migrations                                                                 goose's table
 //
@@ -103,7 +104,7 @@ func apply(opts []Option) (options, error) {
 }
 
 // Store is a store in an SQLite database, made by [Open] or [New]. It implements [store.Store], [store.Batcher], [store.Historian],
-// [store.Watcher] and [store.Resealer]. Its methods may be called by any number of goroutines at once.
+// [store.Watcher], [store.Resealer] and [store.Annotator]. Its methods may be called by any number of goroutines at once.
 type Store struct {
 	opts           options
 	reader, writer *sql.DB      // the same in a guest
@@ -117,8 +118,8 @@ type Store struct {
 	look  look
 	close func() error
 
-	get, configured, kept, history, states                          statement // of the reader
-	current, stored, create, save, revive, remove, aside, rewriting statement // of the writer
+	get, configured, kept, history, states, getNote, notes                  statement // of the reader
+	current, stored, create, save, revive, remove, noting, aside, rewriting statement // of the writer
 }
 
 // Open opens the database at path, making it and its directories if they are missing, and brings its tables up to date. The path is a
@@ -186,6 +187,7 @@ func newStore(o options, reader, writer *sql.DB) *Store {
 	}
 	s.get.query, s.configured.query, s.kept.query, s.history.query, s.states.query = getSQL, configuredSQL, keptSQL, historySQL, statesSQL
 	s.current.query, s.stored.query, s.create.query, s.save.query = currentSQL, storedSQL, createSQL, saveSQL
+	s.getNote.query, s.notes.query, s.noting.query = getNoteSQL, notesSQL, noteSQL
 	s.revive.query, s.remove.query, s.aside.query, s.rewriting.query = reviveSQL, removeSQL, asideSQL, rewriteSQL
 	return s
 }
@@ -203,8 +205,8 @@ func (s *Store) shutDown() {
 	s.queue.Wait()
 	s.hub.Wake() // watchers end
 	for _, st := range []*statement{
-		&s.get, &s.configured, &s.kept, &s.history, &s.states,
-		&s.current, &s.stored, &s.create, &s.save, &s.revive, &s.remove, &s.aside, &s.rewriting,
+		&s.get, &s.configured, &s.kept, &s.history, &s.states, &s.getNote, &s.notes,
+		&s.current, &s.stored, &s.create, &s.save, &s.revive, &s.remove, &s.noting, &s.aside, &s.rewriting,
 	} {
 		st.close()
 	}
@@ -311,4 +313,5 @@ var (
 	_ store.Historian = (*Store)(nil)
 	_ store.Watcher   = (*Store)(nil)
 	_ store.Resealer  = (*Store)(nil)
+	_ store.Annotator = (*Store)(nil)
 )

@@ -16,7 +16,7 @@ import (
 // OR ROLLBACK is cheaper than the usual OR ABORT: SQLite need not be ready to undo a single statement, for which it copies every page that a
 // statement with triggers changes. A write that fails is undone with its transaction.
 const (
-	currentSQL = `SELECT revision, configured, updated_at, checked FROM plugin_configs WHERE plugin_id = ?`
+	currentSQL = `SELECT revision, configured, updated_at, checked, title, disabled FROM plugin_configs WHERE plugin_id = ?`
 	storedSQL  = `SELECT config FROM plugin_configs WHERE plugin_id = ?`
 
 	// createSQL makes the row that the others change.
@@ -27,20 +27,25 @@ const (
 	reviveSQL = `UPDATE OR ROLLBACK plugin_configs SET config = ?2, configured = 1, revision = ?3, checked = ?3, updated_at = ?4, author = ?5 WHERE plugin_id = ?1`
 	removeSQL = `UPDATE OR ROLLBACK plugin_configs SET config = NULL, configured = 0, revision = ?2, checked = ?2, updated_at = ?3, author = ?4 WHERE plugin_id = ?1`
 
+	// noteSQL keeps what checked says of the config.
+	noteSQL = `UPDATE OR ROLLBACK plugin_configs SET title = ?2, disabled = ?3, revision = ?4, checked = iif(checked = revision, ?4, -?4), updated_at = ?5, author = ?6 WHERE plugin_id = ?1`
+
 	// asideSQL keeps a text that is no config, and that is about to be written over.
 	asideSQL = `INSERT OR ROLLBACK INTO plugin_config_damaged (plugin_id, revision, config) SELECT plugin_id, revision, config FROM plugin_configs WHERE plugin_id = ?`
 
 	rewriteSQL = `UPDATE OR ROLLBACK plugin_config_history SET config = ?4 WHERE plugin_id = ?1 AND revision = ?2 AND config IS ?3`
 )
 
-// put is one config to save or delete, and what became of it.
+// put is one config to save or delete, or one note to save, and what became of it.
 type put struct {
 	id     string
 	config string // "" deletes
+	note   *store.Note
 	match  store.Revision
 
-	revision int64
-	at       time.Time
+	revision   int64
+	at         time.Time
+	configured bool
 }
 
 func (p *put) record() store.Record {
@@ -185,10 +190,10 @@ func pause() time.Duration { return time.Millisecond + rand.N(4*time.Millisecond
 
 // transaction is one that may write, with the statements for it.
 type transaction struct {
-	tx                                                              *sql.Tx
-	conn                                                            *sql.Conn
-	secure                                                          string // what to set secure_delete to in the end
-	current, stored, create, save, revive, remove, aside, rewriting *sql.Stmt
+	tx                                                                      *sql.Tx
+	conn                                                                    *sql.Conn
+	secure                                                                  string // what to set secure_delete to in the end
+	current, stored, create, save, revive, remove, noting, aside, rewriting *sql.Stmt
 }
 
 // transaction waits for a connection as long as ctx allows. The statements are prepared before it has one, as the pool may have no other.
@@ -200,7 +205,7 @@ func (s *Store) transaction(ctx context.Context) (*transaction, error) {
 		st *statement
 	}{
 		{&t.current, &s.current}, {&t.stored, &s.stored}, {&t.create, &s.create}, {&t.save, &s.save}, {&t.revive, &s.revive},
-		{&t.remove, &s.remove}, {&t.aside, &s.aside}, {&t.rewriting, &s.rewriting},
+		{&t.remove, &s.remove}, {&t.noting, &s.noting}, {&t.aside, &s.aside}, {&t.rewriting, &s.rewriting},
 	}
 	var err error
 	for _, p := range stmts {
@@ -274,6 +279,7 @@ type row struct {
 	configured bool
 	at         time.Time // zero if it cannot be read
 	own        bool      // the library wrote it
+	note       store.Note
 }
 
 // public is the revision as callers know it.
@@ -302,11 +308,15 @@ func (t *transaction) write(batch []*request) error {
 		}
 		for i := range req.puts {
 			p := &req.puts[i]
-			r, err := t.put(p, rows[p.id], now, req.author)
+			do := t.put
+			if p.note != nil {
+				do = t.setNote
+			}
+			r, err := do(p, rows[p.id], now, req.author)
 			if err != nil {
 				return err
 			}
-			rows[p.id], p.revision, p.at = r, r.revision, r.at
+			rows[p.id], p.revision, p.at, p.configured = r, r.revision, r.at, r.configured
 		}
 		for _, l := range req.lines {
 			if _, err := t.rewriting.Exec(l.id, l.revision, l.before, l.after); err != nil {
@@ -325,7 +335,7 @@ func (t *transaction) read(rows map[string]row, id string) error {
 	var r row
 	var at string
 	var checked int64
-	err := t.current.QueryRow(id).Scan(&r.revision, &r.configured, &at, &checked)
+	err := t.current.QueryRow(id).Scan(&r.revision, &r.configured, &at, &checked, &r.note.Title, &r.note.Disabled)
 	r.exists = err == nil
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
@@ -366,7 +376,7 @@ func (t *transaction) put(p *put, r row, now time.Time, author string) (row, err
 	if !r.configured || r.at.IsZero() {
 		save = t.revive
 	}
-	next := row{exists: true, revision: r.revision + 1, configured: p.config != "", at: now, own: true}
+	next := row{exists: true, revision: r.revision + 1, configured: p.config != "", at: now, own: true, note: r.note}
 	at := now.Format(timeFormat)
 	if !next.configured {
 		_, err := t.remove.Exec(p.id, next.revision, at, author)
@@ -380,6 +390,22 @@ func (t *transaction) put(p *put, r row, now time.Time, author string) (row, err
 		return r, err
 	}
 	return next, nil
+}
+
+// setNote saves a note beside whatever config a row has.
+func (t *transaction) setNote(p *put, r row, now time.Time, author string) (row, error) {
+	if r.note == *p.note {
+		return r, nil
+	}
+	if !r.exists {
+		if _, err := t.create.Exec(p.id); err != nil {
+			return r, err
+		}
+	}
+	next := r
+	next.exists, next.revision, next.at, next.note = true, r.revision+1, now, *p.note
+	_, err := t.noting.Exec(p.id, p.note.Title, p.note.Disabled, next.revision, now.Format(timeFormat), author)
+	return next, err
 }
 
 // byHand looks at what was written by hand before it is written over: it may be the same config in another form, or no config, which is
