@@ -16,7 +16,7 @@ lint: ## gofmt, vet and staticcheck
 fuzz: ## every fuzz target, a hundred thousand times
 	.ci/fuzz 100000x
 
-bench: ## measure beside the baselines and the peers, and write the table of README.md
+bench: ## measure beside the baselines and the peers, and write the table of docs/benchmarks.md
 	cd internal/bench && go run ./table
 
 ci: ## all that is checked before a change is taken

@@ -2,14 +2,13 @@ package registry_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"testing"
 
 	"github.com/pluginregistry/pluginregistry/registry"
 	"github.com/pluginregistry/pluginregistry/registry/manifest"
@@ -29,21 +28,26 @@ func tourDir() (dir string, remove func()) {
 	return dir, func() { os.RemoveAll(dir) }
 }
 
-// Example_tour is the tour of the README.
+// Example_tour is docs/tour.md.
 func Example_tour() {
 	ctx := context.Background()
 	dir, remove := tourDir()
 	defer remove()
-
-	keys, err := secret.OpenFile(filepath.Join(dir, "registry.key")) // made on first use
-	if err != nil {
-		log.Fatal(err)
+	type Whisper struct {
+		Device   string `json:"device"`
+		BeamSize int    `json:"beam_size"`
+		APIKey   string `json:"api_key"`
 	}
+
 	st, err := sqlite.Open(ctx, filepath.Join(dir, "registry.db"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer st.Close()
+	keys, err := secret.OpenFileFor(ctx, filepath.Join(dir, "registry.key"), st) // made on first use
+	if err != nil {
+		log.Fatal(err)
+	}
 	reg := registry.New(st, registry.WithSecrets(keys))
 
 	_, err = reg.RegisterManager(ctx, "transcription", manifest.Dirs("testdata/tour/transcription"))
@@ -68,50 +72,60 @@ func Example_tour() {
 		log.Fatal(err)
 	}
 
-	loaded, err := reg.LoadConfig(ctx, id) // as it was saved
+	loaded, err := reg.LoadConfig(ctx, id)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(string(loaded.Config))
-	shown, err := reg.RedactedConfig(ctx, id) // for a form or a log
+	shown, err := reg.LoadConfig(ctx, id, registry.HideSecrets())
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(string(shown.Config))
-
-	type Whisper struct {
-		Device   string `json:"device"`
-		BeamSize int    `json:"beam_size"`
-		APIKey   string `json:"api_key"`
-	}
-	config, err := registry.ConfigAs[Whisper](ctx, reg, id) // over the schema's defaults
+	config, err := registry.ConfigAs[Whisper](ctx, reg, id)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(config.Device, config.BeamSize)
 
-	_, err = reg.UpdateConfig(ctx, id, func(rec store.Record) (any, error) {
-		var config map[string]any
-		if err := rec.Decode(&config); err != nil {
-			return nil, err
-		}
-		config["beam_size"] = 10
-		return config, nil
+	if _, err = reg.PatchConfig(ctx, id, map[string]any{"beam_size": 10}); err != nil {
+		log.Fatal(err)
+	}
+	_, err = registry.UpdateConfigAs(ctx, reg, id, func(c *Whisper) error {
+		c.BeamSize++
+		return nil
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	versions, err := reg.History(ctx, id, 0) // newest first
+
+	versions, err := reg.History(ctx, id, 0, registry.HideSecrets()) // newest first
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := reg.Rollback(ctx, id, versions[1].Revision); err != nil {
+	back, now := versions[len(versions)-1].Revision, versions[0].Revision
+	if _, err := reg.Rollback(store.WithAuthor(ctx, "kim"), id, back, registry.IfRevision(now)); err != nil {
 		log.Fatal(err)
+	}
+
+	work, err := registry.ConfigID(id, "work")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := reg.CopyConfig(ctx, id, work, registry.IfRevision(store.Absent)); err != nil {
+		log.Fatal(err)
+	}
+	instances, err := reg.Instances(ctx, id)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, i := range instances {
+		fmt.Println(i.ID, i.Title, i.Configured)
 	}
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	changes := reg.Watch(ctx) // from here on nothing is missed
+	changes := reg.Watch(ctx) // no later change is missed
 	if err := reg.DeleteConfig(ctx, id); err != nil {
 		log.Fatal(err)
 	}
@@ -130,6 +144,7 @@ func Example_tour() {
 	// {"api_key":"sk-very-secret","device":"cuda"}
 	// {"api_key":"**********","device":"cuda"}
 	// cuda 5
+	// transcription_whisper@work  true
 	// transcription_whisper false
 }
 
@@ -149,7 +164,7 @@ func (e echo) Transcribe(_ context.Context, audio []byte) (string, error) {
 	return e.prefix + string(audio), nil
 }
 
-// Example_system is the typed plugin system of the README.
+// Example_system is the typed plugin system of docs/tour.md.
 func Example_system() {
 	ctx := context.Background()
 	reg := newRegistry(ctx)
@@ -182,8 +197,16 @@ func Example_copy() {
 	if err := os.Mkdir(configs, 0o700); err != nil {
 		log.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(configs, "llm_gpt.json"), []byte("{\n  \"model\": \"gpt-4o\"\n}"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(configs, "llm_gpt.json"), []byte("{\n  \"api_key\": \"sk-very-secret\"\n}"), 0o600); err != nil {
 		log.Fatal(err)
+	}
+	keys, err := secret.OpenFile(filepath.Join(dir, "registry.key"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	managers := describing(registry.Info{Name: "gpt"})
+	managers.schema = func(context.Context, string) (json.RawMessage, error) {
+		return json.RawMessage(`{"properties": {"api_key": {"type": "string", "writeOnly": true}}}`), nil
 	}
 
 	old, err := jsonfile.Open(configs)
@@ -200,37 +223,17 @@ func Example_copy() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(n, "copied")
-	// Output: 1 copied
-}
-
-// TestReadme: the Go code in the README is the code of these examples.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+	reg := registry.New(st, registry.WithSecrets(keys))
+	if _, err := reg.RegisterManager(ctx, "llm", managers); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := reg.RotateSecrets(ctx); err != nil { // seals what the directory had in plain text
+		log.Fatal(err)
+	}
+	rec, err := st.Get(ctx, "llm_gpt")
 	if err != nil {
-		t.Fatal(err)
+		log.Fatal(err)
 	}
-	source, err := os.ReadFile("tour_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain := func(code string) string {
-		var lines []string
-		for line := range strings.Lines(code) {
-			if line = strings.TrimSpace(line); line != "" {
-				lines = append(lines, line)
-			}
-		}
-		return strings.Join(lines, "\n")
-	}
-	compiled := plain(string(source))
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	if len(blocks) < 6 {
-		t.Errorf("the README has %d blocks of Go code", len(blocks))
-	}
-	for _, block := range blocks {
-		if !strings.Contains(compiled, plain(block[1])) {
-			t.Errorf("this code of the README is in no example:\n%s", block[1])
-		}
-	}
+	fmt.Println(n, "copied, sealed:", !strings.Contains(string(rec.Config), "sk-very-secret"))
+	// Output: 1 copied, sealed: true
 }

@@ -31,10 +31,11 @@ func ExampleNew() {
 	if _, err := reg.RegisterManager(context.Background(), "transcription", whispers{}); err != nil {
 		log.Fatal(err)
 	}
+	auth := func(h http.Handler) http.Handler { return h } // the application's own middleware
 	h := settings.New(reg, settings.WithTitle("Plugins"))
 	defer h.Close()
 	mux := http.NewServeMux()
-	mux.Handle("/admin/settings/", http.StripPrefix("/admin/settings", h))
+	mux.Handle("/admin/settings/", http.StripPrefix("/admin/settings", auth(h)))
 
 	page := httptest.NewRecorder()
 	mux.ServeHTTP(page, httptest.NewRequest("GET", "/admin/settings/plugins/transcription_whisper/", nil))

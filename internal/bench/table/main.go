@@ -5,7 +5,7 @@
 //
 // as a table: the median of several runs, and the least and the greatest in parentheses. Run it in the folder of its module:
 //
-//	go run ./table [-o ../../README.md] [-runs 3] [-from FILE]
+//	go run ./table [-o ../../docs/benchmarks.md] [-runs 3] [-from FILE]
 //
 // With -from it runs nothing and reads what "go test -bench" has printed before.
 package main
@@ -93,7 +93,7 @@ var packages = []struct{ dir, path, bench string }{
 }
 
 func main() {
-	out := flag.String("o", "../../README.md", "the file with the two marker lines")
+	out := flag.String("o", "../../docs/benchmarks.md", "the file with the two marker lines")
 	runs := flag.Int("runs", 3, "how many times to run all")
 	from := flag.String("from", "", "a file with the output of go test -bench, instead of running it")
 	flag.Parse()
