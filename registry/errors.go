@@ -46,12 +46,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// failed returns err as the error of op on id. nil stays nil, and what is the error of a method already stays as it is.
+// failed returns err as the error of op on id. nil stays nil, and what is the error of a method on id already stays as it is.
 func failed(op, id string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := err.(*Error); ok {
+	if e, ok := err.(*Error); ok && e.ID == id {
 		return e
 	}
 	return &Error{Op: op, ID: id, Err: err}
