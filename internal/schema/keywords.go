@@ -82,6 +82,7 @@ var keywords = map[string]keyword{
 	"else":             {form: formSchema, role: roleInPlace, since: 7},
 	"dependentSchemas": {form: formSchemaMap, role: roleInPlace, since: 2019},
 	"dependencies":     {form: formDeps, role: roleInPlace, since: 4},
+	"extends":          {form: formItems, role: roleInPlace, since: 3, until: 3}, // known only for the secrets in it
 
 	"properties":            {form: formSchemaMap, role: roleMember, since: 4},
 	"patternProperties":     {form: formSchemaMap, role: roleMember, since: 4},

@@ -141,7 +141,7 @@ func (o *object) member(member jsontext.Member, at string) {
 			break
 		}
 		o.schemas(name, kw, v, at)
-		if o.draft >= 2020 {
+		if name == "items" && o.draft >= 2020 {
 			o.note(at, "one schema is needed, this is an array")
 			o.open = true
 			o.aside(name)

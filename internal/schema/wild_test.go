@@ -215,6 +215,7 @@ func TestMarks(t *testing.T) {
 		{"additionalProperties that is left out", `{"patternProperties":{"(?<=x)":{}},"additionalProperties":` + s + `}`, `{"k":1}`, "/k"},
 		{"nullable", `{"properties":{"a":{"nullable":true,"allOf":[{"properties":{"k":` + s + `}}]}}}`, `{"a":{"k":1}}`, "/a/k"},
 		{"contentSchema", `{` + d2020 + `"properties":{"a":{"contentMediaType":"application/json","contentSchema":{"properties":{"k":` + s + `}}}}}`, `{"a":"{}"}`, "/a"},
+		{"extends of draft-03", `{"properties":{"a":{"extends":` + s + `},"b":{"extends":[{},{"properties":{"k":` + s + `}}]}}}`, `{"a":1,"b":{"k":1}}`, "/a /b/k"},
 		{"unevaluatedItems", `{` + d2020 + `"properties":{"a":{"unevaluatedItems":` + s + `}}}`, `{"a":[1]}`, "/a/0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
