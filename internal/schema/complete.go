@@ -14,7 +14,7 @@ import (
 // How many values the defaults of one config, and of one member, may have. Those beyond are left out.
 const (
 	maxDefaults = 10_000
-	maxMade     = 4_000
+	maxMade     = 2_000
 )
 
 // maxTries is how many steps Complete takes to find out which defaults do no harm.
@@ -430,8 +430,8 @@ func (b *builder) prepareDefaults() {
 
 // How many steps it may take to work out one default, and all that the schema has for an empty config.
 const (
-	maxWork      = 50_000
-	maxTotalWork = 400_000
+	maxWork      = 25_000
+	maxTotalWork = 100_000
 )
 
 // Issue is one thing that is wrong with a config.

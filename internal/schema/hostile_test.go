@@ -46,7 +46,7 @@ func TestHostile(t *testing.T) {
 		issues               string // what Validate says first, "" nothing
 	}{
 		{"over a MiB", `{"description":"` + strings.Repeat("x", 1<<20) + `"}`, config, false, "bytes", ""},
-		{"20000 properties and members", `{"properties":{` + many(manyProperties, func(i int) string { return fmt.Sprintf(`"p%d":{"type":"integer"}`, i) }) + `}}`,
+		{"many properties and members", `{"properties":{` + many(manyProperties, func(i int) string { return fmt.Sprintf(`"p%d":{"type":"integer"}`, i) }) + `}}`,
 			"{" + many(manyProperties, func(i int) string { return fmt.Sprintf(`"p%d":%d`, i, i) }) + "}", true, "", ""},
 		{"too many properties", `{"properties":{` + many(60000, func(i int) string { return fmt.Sprintf(`"p%d":{}`, i) }) + `}}`,
 			config, false, "sub-schemas", ""},

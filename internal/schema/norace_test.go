@@ -2,4 +2,4 @@
 
 package schema_test
 
-const manyProperties = 20_000
+const manyProperties = 8000
