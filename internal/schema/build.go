@@ -178,7 +178,6 @@ func (b *builder) given(uri string) *jsontext.Value {
 			raw := b.options.Documents[key]
 			doc, err := jsontext.ParseLenient(raw)
 			if err != nil || doc.Kind != jsontext.Object || len(raw) > maxBytes {
-				b.notes.add("the document "+quoteShort(key), "there is no JSON Schema")
 				continue
 			}
 			for _, name := range []string{"$id", "id", ""} {
