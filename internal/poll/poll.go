@@ -110,15 +110,22 @@ func (h *Hub[V]) Watch(ctx context.Context) iter.Seq2[Change[V], error] {
 	}
 }
 
-// Touch says that the store itself has just given id this value; the zero V means that it has deleted it. The next look tells of id, even
-// if it finds what the last look found, because somebody else has written meanwhile. Only if both found just this value there is nothing
-// to tell: then the last look has told of it. Writes of one ID must be told in their order.
+// Touch says that a caller of the store has learned that id has this value, the zero V if it is gone, because the store has just written it
+// or read it for him. The next look tells of id, even if it finds what the last look found, because somebody else has written meanwhile.
+// Only if both found just this value there is nothing to tell: then the last look has told of it. Writes of one ID must be told in their
+// order.
 func (h *Hub[V]) Touch(id string, value V) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.now != nil { // else nobody has begun to watch
-		h.touch(id, touch[V]{value: value})
+	if h.now == nil { // nobody has begun to watch
+		return
 	}
+	var gone V
+	_, seen := h.now.values[id]
+	if _, before := h.touched[id]; value == gone && !seen && !before { // IDs that were never there leave nothing behind
+		return
+	}
+	h.touch(id, touch[V]{value: value})
 }
 
 // touch adds a touch. The caller holds h.mu.

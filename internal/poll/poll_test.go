@@ -200,6 +200,7 @@ func TestTouch(t *testing.T) {
 		p := &place{values: map[string]int{"b": 1}}
 		h := newHub(p)
 		h.Touch("before", 1) // nobody watches
+		h.Touch("never", 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		l := watch(ctx, h)
 		h.Touch("a", 1) // saved here, deleted elsewhere

@@ -233,6 +233,9 @@ func (s *Store) get(ctx context.Context, id string) (rec store.Record, err error
 	}
 	err = s.reading(ctx, func() error {
 		f, err := s.find(id)
+		if err == nil {
+			s.hub.Touch(id, f.state()) // if it changes back before the next look, the caller must be told
+		}
 		switch {
 		case err != nil:
 			return err

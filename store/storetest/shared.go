@@ -211,9 +211,14 @@ func testWatchOvertaken(t *testing.T, open func() store.Store) {
 	del(t, b, "gone", store.Any)
 	del(t, a, "gone", store.Any)
 	again := put(t, b, "gone", `{}`, store.Any)
+	// And so does a caller who has read it.
+	put(t, b, "read", `{}`, store.Any)
+	get(t, a, "read")
+	del(t, b, "read", store.Any)
 	put(t, b, "zz_marker", `{}`, store.Any)
 	want := map[string]store.Change{
-		"new": {ID: "new"}, "there": {ID: "there", Revision: back.Revision, Configured: true},
+		"read": {ID: "read"},
+		"new":  {ID: "new"}, "there": {ID: "there", Revision: back.Revision, Configured: true},
 		"same": {ID: "same"}, "gone": {ID: "gone", Revision: again.Revision, Configured: true},
 	}
 	last := map[string]store.Change{}
