@@ -196,14 +196,15 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS s ON true`
 
-// A watcher asks for the rows that are not visible in the snapshot of its last look. place tells on which server, and on which timeline of
-// it, snapshots and transaction IDs can be compared: after a failover they come again with another meaning. A standby's snapshot does not
+// A watcher asks for the rows that are not visible in the snapshot of its last look. place tells where snapshots and transaction IDs can be
+// compared: on one server, on one timeline of it, and between two of its checkpoints. After a failover IDs come again with another meaning, and
+// after a crash, too: those of transactions that only notified are not flushed. Recovery ends with a checkpoint. A standby's snapshot does not
 // say what is under way, so nothing is compared there. The snapshot and the rows are of one moment, as they are read by one statement.
 const (
 	placeSQL = `
 SELECT pg_current_snapshot()::text AS snapshot,
-       CASE WHEN pg_is_in_recovery() THEN '' ELSE system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END AS place
-FROM pg_control_system()`
+       CASE WHEN pg_is_in_recovery() THEN '' ELSE system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || '/' || checkpoint_lsn END AS place
+FROM pg_control_system(), pg_control_checkpoint()`
 	changedSQL = `
 WITH now AS MATERIALIZED (` + placeSQL + `)
 SELECT now.snapshot, now.place, c.plugin_id, c.configured, c.revision, c.tag

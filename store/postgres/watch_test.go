@@ -152,6 +152,40 @@ func TestWatchServerRestart(t *testing.T) {
 	}
 }
 
+// TestWatchCrash: the IDs of transactions that the server has forgotten in a crash come again, and what is saved with them is not missed. A
+// transaction that only notifies is one of these, as nobody waits for the disk for it.
+func TestWatchCrash(t *testing.T) {
+	server := pgserver.Start(t, "wal_writer_delay=10s", "autovacuum=off")
+	s := closing(t, must(postgres.New(t.Context(), pool(t, server.DSN(), 1), fast))) // it polls
+	changes := watching(t, s)
+	put(t, s, "a", `{"n":1}`, store.Any)
+	if c := next(t, changes); c.ID != "a" {
+		t.Errorf("change %+v", c)
+	}
+	conn := pgserver.Connect(t, server.DSN())
+	for range 20 {
+		psql(t, conn, `SELECT pg_notify('unheard', '')`)
+	}
+	next20 := nextTransaction(t, conn)
+	time.Sleep(200 * time.Millisecond) // some looks, which see that these are over
+	server.Kill()
+	server.Restart()
+	conn = pgserver.Connect(t, server.DSN())
+	if again := nextTransaction(t, conn); again >= next20 {
+		t.Skipf("the server has forgotten nothing: it goes on with transaction %d", again)
+	}
+	psql(t, conn, `INSERT INTO pluginregistry.plugin_configs (plugin_id, config) VALUES ('b', '{}')`)
+	for {
+		c, err, ok := changes()
+		if !ok || c.ID == "b" {
+			break
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal("the save was missed")
+		}
+	}
+}
+
 // TestRestoredDump: after a dump from a server that has had more transactions was restored, Migrate numbers the rows anew, and watchers see
 // what is saved.
 func TestRestoredDump(t *testing.T) {
