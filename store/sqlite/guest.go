@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 
-	"github.com/pluginregistry/pluginregistry/internal/filelock"
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -37,9 +36,9 @@ func guest(ctx context.Context, db *sql.DB, o options) (*Store, error) {
 		return nil, err
 	}
 	if path != "" { // it is not in memory
-		lock := filelock.New(path + ".lock")
-		if err := lock.Lock(ctx); err != nil {
-			return nil, fmt.Errorf("lock file: %w", err)
+		lock, err := lockFile(ctx, path, o)
+		if err != nil {
+			return nil, err
 		}
 		defer lock.Unlock()
 		file := &file{path: path}
@@ -55,5 +54,33 @@ func guest(ctx context.Context, db *sql.DB, o options) (*Store, error) {
 	if err := s.patiently(ctx, func() error { return prepare(ctx, db, db, false, o) }); err != nil {
 		return nil, err
 	}
+	if path == "" && db.Stats().MaxOpenConnections != 1 {
+		if err := oneDatabase(ctx, db); err != nil {
+			return nil, err
+		}
+	}
+	var encoding string
+	if err := db.QueryRowContext(ctx, `PRAGMA encoding`).Scan(&encoding); err != nil {
+		return nil, err
+	}
+	if encoding != "UTF-8" { // the order of texts is another one there
+		s.configured.query = `SELECT plugin_id FROM plugin_configs WHERE configured = 1 AND substr(plugin_id, 1, length(?1)) = ?1 AND ?2 IS NOT NULL`
+		s.notes.query = `SELECT plugin_id, title, disabled FROM plugin_configs WHERE (title <> '' OR disabled = 1) AND substr(plugin_id, 1, length(?1)) = ?1 AND ?2 IS NOT NULL`
+	}
 	return s, nil
+}
+
+// oneDatabase tells whether two connections to a database in memory see the same one.
+func oneDatabase(ctx context.Context, db *sql.DB) error {
+	for range 2 {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := conn.ExecContext(ctx, `SELECT 1 FROM plugin_configs LIMIT 0`); err != nil {
+			return fmt.Errorf("in memory each connection has a database of its own: call db.SetMaxOpenConns(1) first, or use package memory: %w", err)
+		}
+	}
+	return nil
 }

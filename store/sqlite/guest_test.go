@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -145,4 +146,92 @@ func TestGuestWithoutWAL(t *testing.T) {
 	exec1(t, reader, `UPDATE plugin_configs SET config = '{"n":3}' WHERE plugin_id = 'a'`)
 	wantConfig(t, s, "a", `{"n":3}`)
 	put(t, s, "a", `{"n":4}`)
+}
+
+// TestGuestTouchesNothing: the host's schema, rows with their rowids and pragmas are the same after whatever the store does.
+func TestGuestTouchesNothing(t *testing.T) {
+	db := must(sql.Open("sqlite", filepath.Join(t.TempDir(), "host.db")))
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	exec1(t, db, `CREATE TABLE users (name TEXT)`)
+	for n := range 20 {
+		exec1(t, db, `INSERT INTO users VALUES (?)`, n)
+	}
+	exec1(t, db, `DELETE FROM users WHERE rowid % 3 = 0`)
+	look := func() (seen string) {
+		for _, query := range []string{
+			`SELECT group_concat(rowid || '=' || name) || (SELECT group_concat(sql) FROM sqlite_master WHERE tbl_name = 'users') FROM users`,
+			`PRAGMA journal_mode`, `PRAGMA secure_delete`, `PRAGMA page_size`, `PRAGMA synchronous`, `PRAGMA ignore_check_constraints`, `PRAGMA auto_vacuum`,
+		} {
+			var text string
+			if err := db.QueryRow(query).Scan(&text); err != nil {
+				t.Fatal(query, err)
+			}
+			seen += text + "\n"
+		}
+		return seen
+	}
+	before := look()
+	s := must(sqlite.New(t.Context(), db, sqlite.WithHistory(2)))
+	defer s.Close()
+	for name, call := range map[string]func() error{
+		"Put": func() error { _, err := s.Put(t.Context(), "a", []byte(`{"n":1}`), store.Any); return err },
+		"PutAll": func() error {
+			_, err := s.PutAll(t.Context(), []store.Put{{ID: "b", Config: []byte(`{}`), Match: store.Any}})
+			return err
+		},
+		"Delete": func() error { return s.Delete(t.Context(), "b", store.Any) },
+		"SetNote": func() error {
+			_, err := s.SetNote(t.Context(), "a", store.Note{Title: "x"}, store.Any)
+			return err
+		},
+		"RewriteHistory": func() error {
+			return s.RewriteHistory(t.Context(), "a", func(store.Version) (json.RawMessage, error) { return []byte(`{"m":1}`), nil })
+		},
+		"Scrub":  func() error { return s.Scrub(t.Context()) },
+		"Backup": func() error { return s.Backup(t.Context(), filepath.Join(t.TempDir(), "copy.db")) },
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := look(); after != before {
+			t.Errorf("after %s the host has\n%s\nbefore\n%s", name, after, before)
+		}
+	}
+}
+
+// TestGuestRefused: a host whose connections see different databases, or that has a table of our name, is refused, and nothing is left there.
+func TestGuestRefused(t *testing.T) {
+	memory := must(sql.Open("sqlite", ":memory:"))
+	defer memory.Close()
+	if _, err := sqlite.New(t.Context(), memory); err == nil || !strings.Contains(err.Error(), "SetMaxOpenConns(1)") {
+		t.Errorf("in memory with any number of connections: %v", err)
+	}
+	db := raw(t, filepath.Join(t.TempDir(), "host.db"))
+	exec1(t, db, `CREATE TABLE plugin_configs (mine TEXT)`)
+	if _, err := sqlite.New(t.Context(), db); err == nil || !strings.Contains(err.Error(), "plugin_configs") {
+		t.Errorf("beside a table of our name: %v", err)
+	}
+	if n := count(t, db, `SELECT count(*) FROM sqlite_master`); n != 1 {
+		t.Errorf("the host has %d tables now", n)
+	}
+}
+
+// TestGuestInUTF16: IDs of any length and prefixes work in a host's database in UTF-16.
+func TestGuestInUTF16(t *testing.T) {
+	db := raw(t, filepath.Join(t.TempDir(), "host.db"))
+	exec1(t, db, `PRAGMA encoding = 'UTF-16le'`)
+	s := must(sqlite.New(t.Context(), db))
+	defer s.Close()
+	long := strings.Repeat("a", store.MaxID)
+	for _, id := range []string{long, "b_1", "b_é", "bé", "日本"} {
+		put(t, s, id, `{"n":1}`)
+		wantConfig(t, s, id, `{"n":1}`)
+	}
+	if ids := must(s.Configured(t.Context(), "b_")); strings.Join(ids, " ") != "b_1 b_é" {
+		t.Errorf("configured: %q", ids)
+	}
+	if ids := must(s.Configured(t.Context(), "")); len(ids) != 5 || ids[4] != "日本" {
+		t.Errorf("configured: %q", ids)
+	}
 }

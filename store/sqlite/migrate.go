@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"sync"
@@ -69,8 +70,20 @@ func upToDate(ctx context.Context, db *sql.DB) (bool, error) {
 	}
 	var tables int // is that because there is no such table?
 	look := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = '`+migrations.Table+`'`)
-	if err := look.Scan(&tables); err != nil || tables == 0 {
+	if err := look.Scan(&tables); err != nil {
 		return false, err
+	}
+	if tables > 0 {
+		return false, err
+	}
+	var name string // of a table of the application that has one of our names
+	err = db.QueryRowContext(ctx, `SELECT name FROM sqlite_master WHERE name IN ('plugin_configs', 'plugin_config_history', 'plugin_config_settings',
+'plugin_config_damaged', 'plugin_config_replaced', 'config_values', 'plugin_instances') LIMIT 1`).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("the database has something called %s that is not ours: rename it, or keep the registry in a file of its own with Open", name)
 	}
 	return false, err
 }

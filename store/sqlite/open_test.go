@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/pressly/goose/v3"
 
 	migrations "github.com/pluginregistry/pluginregistry/migrations/sqlite"
@@ -255,5 +257,19 @@ func TestHistoryOption(t *testing.T) {
 	fill(s, "none", 2)
 	if n := count(s, "none"); n != 2 {
 		t.Errorf("%d states, want the two that were saved with history", n)
+	}
+}
+
+// TestLockFileHeld: a lock file that another holds, such as a stopped process, is waited for as long as for a lock, and the error names it.
+func TestLockFileHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	lock := flock.New(path + ".lock")
+	if ok, err := lock.TryLock(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	defer lock.Close()
+	_, err := sqlite.Open(t.Context(), path, sqlite.WithBusyTimeout(time.Millisecond))
+	if err == nil || !strings.Contains(err.Error(), "x.db.lock") {
+		t.Errorf("the error is %v", err)
 	}
 }

@@ -41,7 +41,6 @@ import (
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
-	"github.com/pluginregistry/pluginregistry/internal/filelock"
 	"github.com/pluginregistry/pluginregistry/internal/poll"
 	"github.com/pluginregistry/pluginregistry/internal/sleep"
 	"github.com/pluginregistry/pluginregistry/store"
@@ -59,7 +58,7 @@ type options struct {
 }
 
 // WithBusyTimeout sets how long a call waits for another process, such as a sqlite3 shell, that holds the database locked. The default
-// is 5 seconds; 0 means that each call tries once. A negative time is an error of Open and New.
+// is 5 seconds; 0 means that each call tries once. Open and New wait as long for the lock file, but for a second at least. A negative time is an error of Open and New.
 func WithBusyTimeout(d time.Duration) Option {
 	return Option{func(o *options) error {
 		if o.busyTimeout = d; d < 0 {
@@ -148,9 +147,9 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 		return nil, err
 	}
 	// Before anybody opens the database: processes that make one at once get in each other's way otherwise.
-	lock := filelock.New(path + ".lock")
-	if err := lock.Lock(ctx); err != nil {
-		return nil, fmt.Errorf("lock file: %w", err)
+	lock, err := lockFile(ctx, path, o)
+	if err != nil {
+		return nil, err
 	}
 	defer lock.Unlock() // lets go of the file, too
 	made, err := create(path)
