@@ -128,6 +128,16 @@ func (h *Hub[V]) Touch(id string, value V) {
 	h.touch(id, touch[V]{value: value})
 }
 
+// Values returns what the last look found, nil if nobody has begun to watch. It must not be modified.
+func (h *Hub[V]) Values() map[string]V {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.now == nil {
+		return nil
+	}
+	return h.now.values
+}
+
 // touch adds a touch. The caller holds h.mu.
 func (h *Hub[V]) touch(id string, t touch[V]) {
 	if h.touched == nil {

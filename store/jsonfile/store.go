@@ -361,7 +361,27 @@ func (s *Store) Configured(ctx context.Context, prefix string) ([]string, error)
 		return nil, &store.Error{Op: "configured", Err: err}
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids), nil // an ID may have a file under each of its two names
+	ids = slices.Compact(ids) // an ID may have a file under each of its two names
+	s.touchListed(ids, prefix)
+	return ids, nil
+}
+
+// touchListed makes the next look tell of each ID whose presence was another at the last look: the caller has learned of it.
+func (s *Store) touchListed(ids []string, prefix string) {
+	last := s.hub.Values()
+	if last == nil {
+		return
+	}
+	for _, id := range ids {
+		if last[id].revision == store.Absent {
+			s.hub.Touch(id, state{revision: store.Any}) // a look finds no such revision, so it tells of the ID, whatever it finds
+		}
+	}
+	for id, was := range last {
+		if _, listed := slices.BinarySearch(ids, id); !listed && was.revision != store.Absent && strings.HasPrefix(id, prefix) {
+			s.hub.Touch(id, state{note: was.note})
+		}
+	}
 }
 
 // idOf returns the ID whose config would be in a file of that name.

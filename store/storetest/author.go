@@ -31,17 +31,6 @@ func needHistory(t *testing.T, s store.Store) {
 	}
 }
 
-// needAuthors skips for a store that does not keep authors yet.
-func needAuthors(t *testing.T, s store.Store) {
-	needHistory(t, s)
-	if _, err := s.Put(by(t, "ann"), "authors", json.RawMessage(`{}`), store.Any); err != nil {
-		t.Fatal(err)
-	}
-	if v := history(t, s, "authors"); len(v) > 0 && v[0].Author == "" {
-		t.Skipf("%T keeps no authors yet", s)
-	}
-}
-
 func wantAuthors(t *testing.T, s store.Store, id string, want ...string) {
 	t.Helper()
 	var got []string
@@ -54,7 +43,7 @@ func wantAuthors(t *testing.T, s store.Store, id string, want ...string) {
 }
 
 func testAuthor(t *testing.T, s store.Store) {
-	needAuthors(t, s)
+	needHistory(t, s)
 	save := func(ctx context.Context, n int) {
 		t.Helper()
 		if _, err := s.Put(ctx, id, fmt.Appendf(nil, `{"n":%d}`, n), store.Any); err != nil {
@@ -93,7 +82,7 @@ func testAuthor(t *testing.T, s store.Store) {
 }
 
 func testAuthorsAtOnce(t *testing.T, s store.Store) {
-	needAuthors(t, s)
+	needHistory(t, s)
 	const writers, rounds = 64, 3
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -127,7 +116,6 @@ func testRewriteKeepsAuthors(t *testing.T, s store.Store) {
 	if !ok {
 		t.Skipf("%T is no store.Resealer", s)
 	}
-	needAuthors(t, s)
 	for _, name := range []string{"ann", "bob", "cleo"} {
 		if _, err := s.Put(by(t, name), id, fmt.Appendf(nil, `{"by":%q}`, name), store.Any); err != nil {
 			t.Fatal(err)

@@ -211,14 +211,19 @@ func testWatchOvertaken(t *testing.T, open func() store.Store) {
 	del(t, b, "gone", store.Any)
 	del(t, a, "gone", store.Any)
 	again := put(t, b, "gone", `{}`, store.Any)
-	// And so does a caller who has read it.
+	// And so does a caller who has read or listed it.
 	put(t, b, "read", `{}`, store.Any)
 	get(t, a, "read")
 	del(t, b, "read", store.Any)
+	put(t, b, "listed", `{}`, store.Any)
+	if _, err := a.Configured(ctx, "li"); err != nil {
+		t.Fatal(err)
+	}
+	del(t, b, "listed", store.Any)
 	put(t, b, "zz_marker", `{}`, store.Any)
 	want := map[string]store.Change{
-		"read": {ID: "read"},
-		"new":  {ID: "new"}, "there": {ID: "there", Revision: back.Revision, Configured: true},
+		"read": {ID: "read"}, "listed": {ID: "listed"},
+		"new": {ID: "new"}, "there": {ID: "there", Revision: back.Revision, Configured: true},
 		"same": {ID: "same"}, "gone": {ID: "gone", Revision: again.Revision, Configured: true},
 	}
 	last := map[string]store.Change{}
