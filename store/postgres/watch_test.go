@@ -156,7 +156,8 @@ func TestWatchServerRestart(t *testing.T) {
 // transaction that only notifies is one of these, as nobody waits for the disk for it.
 func TestWatchCrash(t *testing.T) {
 	server := pgserver.Start(t, "wal_writer_delay=10s", "autovacuum=off")
-	s := closing(t, must(postgres.New(t.Context(), pool(t, server.DSN(), 1), fast))) // it polls
+	proxy, dsn := proxied(t, server.DSN(), server.Port)
+	s := closing(t, must(postgres.New(t.Context(), pool(t, dsn, 1), fast))) // it polls
 	changes := watching(t, s)
 	put(t, s, "a", `{"n":1}`, store.Any)
 	if c := next(t, changes); c.ID != "a" {
@@ -168,6 +169,8 @@ func TestWatchCrash(t *testing.T) {
 	}
 	next20 := nextTransaction(t, conn)
 	time.Sleep(200 * time.Millisecond) // some looks, which see that these are over
+	proxy.Refuse(true)                 // no look comes between the restart and the save
+	proxy.Drop()
 	server.Kill()
 	server.Restart()
 	conn = pgserver.Connect(t, server.DSN())
@@ -175,6 +178,7 @@ func TestWatchCrash(t *testing.T) {
 		t.Skipf("the server has forgotten nothing: it goes on with transaction %d", again)
 	}
 	psql(t, conn, `INSERT INTO pluginregistry.plugin_configs (plugin_id, config) VALUES ('b', '{}')`)
+	proxy.Refuse(false)
 	for {
 		c, err, ok := changes()
 		if !ok || c.ID == "b" {
