@@ -26,6 +26,12 @@ type Migrator interface {
 	MigrateConfig(ctx context.Context, name string, old json.RawMessage) (json.RawMessage, error)
 }
 
+// Binder is a Manager that is told in which registries it is registered, under which category. RegisterManager calls Bind after the
+// category has become visible; it may be called several times for the same one.
+type Binder interface {
+	Bind(r *Registry, category string)
+}
+
 // Info is what a manager says of one plugin. Only Name is needed.
 type Info struct {
 	Name        string

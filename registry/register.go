@@ -57,15 +57,28 @@ func (r *Registry) RegisterManager(ctx context.Context, category string, m Manag
 		}
 	}
 	c := r.begin(category, m, reg.displayName, 0)
+	var plugins Plugins
+	var err error
 	if reg.withoutDiscovery {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.newer(c) == nil {
-			r.publish(r.snapshot().with(c, nil), c)
-		}
-		return nil, nil
+		r.publishEmpty(c)
+	} else {
+		plugins, err = r.discover(ctx, c)
 	}
-	return r.discover(ctx, c)
+	if now := r.snapshot().category(category); now != nil && now.registered == c.registered {
+		if b, ok := m.(Binder); ok {
+			b.Bind(r, category)
+		}
+	}
+	return plugins, err
+}
+
+// publishEmpty makes a category visible without plugins.
+func (r *Registry) publishEmpty(c *category) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.newer(c) == nil {
+		r.publish(r.snapshot().with(c, nil), c)
+	}
 }
 
 // Refresh asks the managers of the given categories, or of all without any, for their plugins again. A plugin that has gone leaves the

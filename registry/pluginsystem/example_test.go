@@ -16,6 +16,7 @@ import (
 	"github.com/pluginregistry/pluginregistry/registry"
 	"github.com/pluginregistry/pluginregistry/registry/pluginsystem"
 	"github.com/pluginregistry/pluginregistry/registry/secret"
+	"github.com/pluginregistry/pluginregistry/store"
 	"github.com/pluginregistry/pluginregistry/store/memory"
 )
 
@@ -211,4 +212,49 @@ func ExampleNewManager() {
 	}
 	fmt.Println(plugins[0].ID(), m.Unload(ctx, "morse"))
 	// Output: S<nil> O<nil> S<nil> telegraph_morse <nil>
+}
+
+// Two accounts of one provider: each has its own config, its own secret and its own running plugin.
+func ExampleManager_LoadConfigured_instances() {
+	ctx := context.Background()
+	keys, err := secret.New(make([]byte, 32))
+	if err != nil {
+		log.Fatal(err)
+	}
+	reg := registry.New(memory.New(), registry.WithSecrets(keys))
+	system := pluginsystem.NewManager(pluginsystem.WithConfig(pluginsystem.Definition[Transcriber]{Name: "hosted"}, newHosted))
+	if _, err := reg.RegisterManager(ctx, "speech", system); err != nil {
+		log.Fatal(err)
+	}
+	for account, key := range map[string]string{"work": "correct-horse", "home": "battery-staple"} {
+		id, err := registry.ConfigID("speech_hosted", account)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, err := reg.SaveConfig(ctx, id, map[string]any{"api_key": key}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := reg.SetNote(ctx, "speech_hosted@work", func(n *store.Note) error { n.Title = "Work account"; return nil }); err != nil {
+		log.Fatal(err)
+	}
+
+	instances, err := reg.Instances(ctx, "speech_hosted")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, i := range instances {
+		p, err := system.LoadConfigured(ctx, reg, "hosted@"+i.Name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for segment, err := range p.Transcribe(ctx, strings.NewReader("hello")) {
+			fmt.Printf("%s %q: %q %v\n", i.ID, i.Title, segment.Text, err)
+		}
+	}
+	fmt.Println(system.Loaded(), system.UnloadAll(ctx))
+	// Output:
+	// speech_hosted@home "": "" the service says Unauthorized
+	// speech_hosted@work "Work account": "HELLO" <nil>
+	// [hosted@home hosted@work] <nil>
 }

@@ -98,15 +98,15 @@ func TestFollow(t *testing.T) {
 		if p, _ := reg.Plugin("c_idle"); !p.Configured {
 			t.Error("the registry's flags are not kept in step")
 		}
-		if err := m.Disable("b"); err != nil {
+		if err := m.Disable(t.Context(), "b"); err != nil {
 			t.Fatal(err)
 		}
 		save("c_b", map[string]any{"n": 52})
 		synctest.Wait()
-		if err := m.Enable("b"); err != nil {
+		if err := m.Enable(t.Context(), "b"); err != nil {
 			t.Fatal(err)
 		}
-		step("while disabled", []string{"b c_b true ok"}, `{"n":1}`, `{"n":52}`)
+		step("while disabled", []string{"b c_b true ok", "b c_b false ok"}, `{"n":1}`, `{"n":52}`)
 
 		cancel()
 		<-done

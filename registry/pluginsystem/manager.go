@@ -27,7 +27,8 @@ type Manager[P any] struct {
 
 	mu       sync.Mutex
 	slots    map[string]*slot[P] // by name: those that run, and those that a call uses
-	disabled map[string]bool     // by name
+	disabled map[string]bool     // by name: what Disable was called for while the manager was not registered
+	homes    []home              // where it was registered
 }
 
 // plugin is a definition and its compiled schema.
@@ -99,12 +100,15 @@ func (m *Manager[P]) ConfigSchema(_ context.Context, name string) (json.RawMessa
 //
 // Errors: [registry.ErrUnknownPlugin]; [ErrDisabled]; [ErrUnavailable]; [ErrLoaded] if the plugin runs with another config;
 // [store.ErrInvalidConfig]; a *[registry.ValidationError] with the name as its ID; the error of New; the error of ctx.
+//
+// ErrDisabled comes also if the note of the name's config is disabled in a registry in which the manager is registered; see
+// [registry.Registry.SetNote].
 func (m *Manager[P]) Load(ctx context.Context, name string, config any) (P, error) {
 	return m.load(ctx, name, given[P](config))
 }
 
 // LoadConfigured is Load with the effective config that reg has for the name: the stored config over the defaults of the schema, validated
-// and with its secrets open. Beside the errors of Load, it returns those of [registry.Registry.EffectiveConfig], and:
+// and with its secrets open. Beside the errors of Load, it returns those of [registry.ConfigAs], and:
 //
 //   - [registry.ErrUnknownPlugin] if the manager is not registered in reg, or the plugin was not discovered there;
 //   - [store.ErrNotFound] for an instance without a stored config. A plugin without one runs with the defaults of its schema.
@@ -178,37 +182,4 @@ func (m *Manager[P]) UnloadAll(ctx context.Context) error {
 	}
 	unloading.Wait()
 	return errors.Join(errs...)
-}
-
-// Disable keeps a plugin from being loaded or reloaded: Load and Reload return [ErrDisabled]. If it runs, it stays, and is followed, until
-// it is unloaded. The error is [registry.ErrUnknownPlugin].
-func (m *Manager[P]) Disable(name string) error { return m.setDisabled("disable", name, true) }
-
-// Enable undoes Disable. All plugins are enabled at first. The error is [registry.ErrUnknownPlugin].
-func (m *Manager[P]) Enable(name string) error { return m.setDisabled("enable", name, false) }
-
-// Enabled reports whether there is such a plugin and it is not disabled.
-func (m *Manager[P]) Enabled(name string) bool {
-	_, _, err := m.find(name)
-	return err == nil && !m.isDisabled(name)
-}
-
-func (m *Manager[P]) isDisabled(name string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.disabled[name]
-}
-
-func (m *Manager[P]) setDisabled(op, name string, is bool) error {
-	if _, _, err := m.find(name); err != nil {
-		return fault(op, name, err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if is {
-		m.disabled[name] = true
-	} else {
-		delete(m.disabled, name)
-	}
-	return nil
 }

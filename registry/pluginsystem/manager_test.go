@@ -118,7 +118,7 @@ func TestLoadRefuses(t *testing.T) {
 		_, err = m.Load(done, "a", map[string]any{})
 		wantError(t, err, context.Canceled)
 	}
-	if err := m.Disable("a"); err != nil {
+	if err := m.Disable(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	_, err = m.Load(t.Context(), "a", map[string]any{})
@@ -302,6 +302,11 @@ func TestConfigSchema(t *testing.T) {
 	wantError(t, err, registry.ErrUnknownPlugin)
 }
 
+func enabled(t *testing.T, m *pluginsystem.Manager[doer], name string) bool {
+	t.Helper()
+	return ok[bool](t)(m.Enabled(t.Context(), name))
+}
+
 func TestDisable(t *testing.T) {
 	closed := false
 	def := define("a")
@@ -311,28 +316,27 @@ func TestDisable(t *testing.T) {
 	m := pluginsystem.NewManager(def)
 	config := map[string]any{}
 	ok[doer](t)(m.Load(t.Context(), "a", config))
-	if err := m.Disable("a"); err != nil {
+	if err := m.Disable(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	_, err := m.Load(t.Context(), "a", config)
 	wantError(t, err, pluginsystem.ErrDisabled)
 	_, err = m.Reload(t.Context(), "a", config)
 	wantError(t, err, pluginsystem.ErrDisabled)
-	if _, found := m.Get("a"); closed || !found || m.Enabled("a") {
+	if _, found := m.Get("a"); closed || !found || enabled(t, m, "a") {
 		t.Error("disabling ended the running plugin")
 	}
-	if err := m.Enable("a"); err != nil {
+	if err := m.Enable(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	ok[doer](t)(m.Load(t.Context(), "a", config))
-	if !m.Enabled("a") {
+	if !enabled(t, m, "a") {
 		t.Error("an enabled plugin is not enabled")
 	}
-	wantError(t, m.Disable("nobody"), registry.ErrUnknownPlugin)
-	wantError(t, m.Enable("nobody"), registry.ErrUnknownPlugin)
-	if m.Enabled("nobody") {
-		t.Error("nobody is enabled")
-	}
+	wantError(t, m.Disable(t.Context(), "nobody"), registry.ErrUnknownPlugin)
+	wantError(t, m.Enable(t.Context(), "nobody"), registry.ErrUnknownPlugin)
+	_, err = m.Enabled(t.Context(), "nobody")
+	wantError(t, err, registry.ErrUnknownPlugin)
 }
 
 func TestUnload(t *testing.T) {

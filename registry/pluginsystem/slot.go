@@ -1,9 +1,9 @@
 package pluginsystem
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,8 +28,6 @@ type running[P any] struct {
 	pids   sightings
 }
 
-var instanceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
 // find returns the plugin that a name belongs to, and the instance that it names.
 func (m *Manager[P]) find(name string) (pl *plugin[P], instance string, err error) {
 	if pl = m.byName[name]; pl != nil {
@@ -38,8 +36,11 @@ func (m *Manager[P]) find(name string) (pl *plugin[P], instance string, err erro
 	if at := strings.LastIndexByte(name, '@'); at >= 0 {
 		pl, instance = m.byName[name[:at]], name[at+1:]
 	}
-	if pl == nil || !instanceName.MatchString(instance) {
+	if pl == nil {
 		return nil, "", registry.ErrUnknownPlugin
+	}
+	if _, err := registry.ConfigID(pl.Name, instance); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", registry.ErrUnknownPlugin, err)
 	}
 	return pl, instance, nil
 }
@@ -114,8 +115,8 @@ func (m *Manager[P]) load(ctx context.Context, name string, config configFunc[P]
 		return p, err
 	}
 	defer m.release(s)
-	if m.isDisabled(name) {
-		return p, ErrDisabled
+	if disabled, err := m.isDisabled(ctx, name); err != nil || disabled {
+		return p, cmp.Or(err, ErrDisabled)
 	}
 	src, err := config(ctx, s)
 	if err != nil {
@@ -150,8 +151,10 @@ func (m *Manager[P]) reload(ctx context.Context, name string, config configFunc[
 	switch {
 	case old == nil:
 		return p, false, ErrNotLoaded
-	case !following && m.isDisabled(name):
-		return p, false, ErrDisabled
+	case !following:
+		if disabled, err := m.isDisabled(ctx, name); err != nil || disabled {
+			return p, false, cmp.Or(err, ErrDisabled)
+		}
 	}
 	src, err := config(ctx, s)
 	if err != nil {

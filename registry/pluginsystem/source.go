@@ -39,6 +39,9 @@ func given[P any](config any) configFunc[P] {
 			return source{}, fmt.Errorf("%w: %w", store.ErrInvalidConfig, err)
 		}
 		effective, found := s.compiled().Complete(ctx, v)
+		if err := ctx.Err(); err != nil {
+			return source{}, err
+		}
 		if len(found) == 0 {
 			return newSource(effective.Append(nil)), nil
 		}
@@ -54,22 +57,27 @@ func given[P any](config any) configFunc[P] {
 func (m *Manager[P]) stored(reg *registry.Registry) configFunc[P] {
 	return func(ctx context.Context, s *slot[P]) (source, error) {
 		id, err := m.idIn(ctx, reg, s.plugin)
+		if err == nil {
+			id, err = configID(id, s.instance)
+		}
 		if err != nil {
 			return source{}, err
 		}
-		if s.instance != "" {
-			id += "@" + s.instance
-		}
-		rec, err := reg.EffectiveConfig(ctx, id)
+		saved, err := reg.LoadConfig(ctx, id, registry.HideSecrets()) // its revision; if it is replaced now, the config is newer than that
 		if err != nil {
 			return source{}, err
 		}
-		if s.instance != "" && rec.Revision == store.Absent {
-			return source{}, fmt.Errorf("the instance has no stored config: %w", store.ErrNotFound)
+		found := source{id: id, rev: saved.Revision}
+		if s.instance != "" && saved.Revision == store.Absent {
+			return found, fmt.Errorf("the instance has no stored config: %w", store.ErrNotFound)
 		}
-		src := newSource(rec.Config)
-		src.id, src.rev = id, rec.Revision
-		return src, reg.Validate(ctx, id, rec.Config)
+		config, err := registry.ConfigAs[json.RawMessage](ctx, reg, id)
+		if err != nil {
+			return found, err
+		}
+		src := newSource(config)
+		src.id, src.rev = found.id, found.rev
+		return src, nil
 	}
 }
 
@@ -82,8 +90,7 @@ func (m *Manager[P]) idIn(ctx context.Context, reg *registry.Registry, pl *plugi
 			continue
 		}
 		registered = true
-		id := registry.Plugin{Category: category, Name: pl.Name}.ID()
-		if p, ok := reg.Plugin(id); ok && p.Category == category {
+		if id, ok := m.discovered(reg, category, pl); ok {
 			ids = append(ids, id)
 		}
 	}
@@ -109,6 +116,14 @@ func (m *Manager[P]) manages(reg *registry.Registry, category string) bool {
 
 // nameOf returns the name of the plugin or instance of this manager that has the config ID in reg.
 func (m *Manager[P]) nameOf(reg *registry.Registry, id string) (string, bool) {
-	p, ok := reg.Plugin(id)
-	return p.Name, ok && m.manages(reg, p.Category)
+	pluginID, instance, ok := reg.SplitConfigID(id)
+	if !ok {
+		return "", false
+	}
+	p, ok := reg.Plugin(pluginID)
+	name := p.Name
+	if instance != "" {
+		name += "@" + instance
+	}
+	return name, ok && m.manages(reg, p.Category)
 }
