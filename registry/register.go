@@ -41,7 +41,7 @@ func WithoutDiscovery() ManagerOption {
 //
 // A *DiscoveryError comes beside the plugins that were registered and tells of those that were not, and of sources that failed. Another
 // error, as when the manager finds nothing but an error, panics, or the store cannot be read, leaves the category as it was.
-func (r *Registry) RegisterManager(ctx context.Context, category string, m Manager, opts ...ManagerOption) (_ Plugins, err error) {
+func (r *Registry) RegisterManager(ctx context.Context, category string, m Manager, opts ...ManagerOption) (plugins Plugins, err error) {
 	r.mustBeMade()
 	defer func() { err = failed("register manager", "", err) }()
 	if err := checkCategory(category); err != nil {
@@ -57,8 +57,6 @@ func (r *Registry) RegisterManager(ctx context.Context, category string, m Manag
 		}
 	}
 	c := r.begin(category, m, reg.displayName, 0)
-	var plugins Plugins
-	var err error
 	if reg.withoutDiscovery {
 		r.publishEmpty(c)
 	} else {
