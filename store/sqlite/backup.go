@@ -2,12 +2,13 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/pluginregistry/pluginregistry/store"
 )
@@ -78,30 +79,33 @@ func sync1(path string) error {
 // checkCopy reads a whole database and each config in it.
 func checkCopy(ctx context.Context, path string) (err error) {
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "mode=ro&immutable=1"}
-	db, err := sql.Open("sqlite", u.String())
+	db, err := sqlx.Open("sqlite", u.String())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var says string
-	if err := db.QueryRowContext(ctx, `PRAGMA quick_check`).Scan(&says); err != nil {
+	if err := db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&says); err != nil {
 		return explain(err)
 	}
 	if says != "ok" {
 		return fmt.Errorf("%w: the copy is damaged, as the database is", store.ErrCorrupt)
 	}
-	stmt, err := db.PrepareContext(ctx, `SELECT plugin_id, config FROM plugin_configs WHERE configured = 1`)
+	rows, err := db.QueryxContext(ctx, `SELECT plugin_id, config FROM plugin_configs WHERE configured = 1`)
 	if err != nil {
 		return explain(err)
 	}
-	defer stmt.Close()
-	var id string
-	var config []byte
+	defer rows.Close()
 	var bad []error
-	err = each(ctx, stmt, nil, []any{&id, &config}, func() {
+	for rows.Next() {
+		var id string
+		var config []byte
+		if err := rows.Scan(&id, &config); err != nil {
+			return explain(err)
+		}
 		if _, err := readable(config); err != nil {
 			bad = append(bad, &store.Error{Op: "backup", ID: id, Err: err})
 		}
-	})
-	return errors.Join(append(bad, err)...)
+	}
+	return errors.Join(append(bad, rows.Err())...)
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -21,14 +23,14 @@ func New(ctx context.Context, db *sql.DB, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, &store.Error{Op: "open", Err: err}
 	}
-	s, err := guest(ctx, db, o)
+	s, err := guest(ctx, sqlx.NewDb(db, "sqlite"), o)
 	if err != nil {
 		return nil, &store.Error{Op: "open", Err: fmt.Errorf("the application's database: %w", explain(err))}
 	}
 	return s, nil
 }
 
-func guest(ctx context.Context, db *sql.DB, o options) (*Store, error) {
+func guest(ctx context.Context, db *sqlx.DB, o options) (*Store, error) {
 	s := newStore(o, db, db)
 	var path string
 	err := db.QueryRowContext(ctx, `SELECT coalesce(file, '') FROM pragma_database_list WHERE name = 'main'`).Scan(&path)
@@ -71,7 +73,7 @@ func guest(ctx context.Context, db *sql.DB, o options) (*Store, error) {
 }
 
 // oneDatabase tells whether two connections to a database in memory see the same one.
-func oneDatabase(ctx context.Context, db *sql.DB) error {
+func oneDatabase(ctx context.Context, db *sqlx.DB) error {
 	for range 2 {
 		conn, err := db.Conn(ctx)
 		if err != nil {

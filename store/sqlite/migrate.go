@@ -10,7 +10,9 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/jmoiron/sqlx"
 	migrations "github.com/pluginregistry/pluginregistry/migrations/sqlite"
+
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -29,7 +31,7 @@ var newest = sync.OnceValue(func() int64 {
 
 // prepare brings the tables and settings up to date; in a file just made there are none to look for. It opens a connection for writing
 // only if something is to be done.
-func prepare(ctx context.Context, reader, writer *sql.DB, made bool, o options) error {
+func prepare(ctx context.Context, reader, writer *sqlx.DB, made bool, o options) error {
 	current := false
 	if !made {
 		var err error
@@ -38,7 +40,7 @@ func prepare(ctx context.Context, reader, writer *sql.DB, made bool, o options) 
 		}
 	}
 	if !current {
-		if err := migrate(ctx, writer); err != nil {
+		if err := migrate(ctx, writer.DB); err != nil {
 			return err
 		}
 	}
@@ -46,7 +48,7 @@ func prepare(ctx context.Context, reader, writer *sql.DB, made bool, o options) 
 }
 
 // setHistory keeps the history setting in the database, if the caller gives one.
-func setHistory(ctx context.Context, reader, writer *sql.DB, o options) error {
+func setHistory(ctx context.Context, reader, writer *sqlx.DB, o options) error {
 	if o.history < 0 {
 		return nil
 	}
@@ -62,7 +64,7 @@ func setHistory(ctx context.Context, reader, writer *sql.DB, o options) error {
 }
 
 // upToDate tells whether a database has the newest tables, without goose and the questions that it asks.
-func upToDate(ctx context.Context, db *sql.DB) (bool, error) {
+func upToDate(ctx context.Context, db *sqlx.DB) (bool, error) {
 	var version int64
 	err := db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM `+migrations.Table+` WHERE is_applied`).Scan(&version)
 	if err == nil {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -16,7 +18,7 @@ const (
 // Note returns the note of id, or the zero Note if there is none.
 func (s *Store) Note(ctx context.Context, id string) (note store.Note, err error) {
 	s.check()
-	err = s.read(ctx, &s.getNote, func(ctx context.Context, stmt *sql.Stmt) error {
+	err = s.read(ctx, &s.getNote, func(ctx context.Context, stmt *sqlx.Stmt) error {
 		if err := store.CheckID(id); err != nil {
 			return err
 		}
@@ -36,11 +38,20 @@ func (s *Store) Note(ctx context.Context, id string) (note store.Note, err error
 func (s *Store) Notes(ctx context.Context, prefix string) (map[string]store.Note, error) {
 	s.check()
 	notes := map[string]store.Note{}
-	err := s.read(ctx, &s.notes, func(ctx context.Context, stmt *sql.Stmt) error {
+	err := s.read(ctx, &s.notes, func(ctx context.Context, stmt *sqlx.Stmt) error {
+		var rows []struct {
+			ID       string `db:"plugin_id"`
+			Title    string
+			Disabled bool
+		}
+		if err := stmt.SelectContext(ctx, &rows, prefix, prefixEnd(prefix)); err != nil {
+			return err
+		}
 		clear(notes)
-		var id string
-		var note store.Note
-		return each(ctx, stmt, []any{prefix, prefixEnd(prefix)}, []any{&id, &note.Title, &note.Disabled}, func() { notes[id] = note })
+		for _, row := range rows {
+			notes[row.ID] = store.Note{Title: row.Title, Disabled: row.Disabled}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, failed("notes", "", err)

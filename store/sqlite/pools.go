@@ -1,24 +1,25 @@
 package sqlite
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // maxReaders is how many reads of one store run at once. More than a few gain nothing.
 const maxReaders = 4
 
-type pools struct{ reader, writer, watcher *sql.DB }
+type pools struct{ reader, writer, watcher *sqlx.DB }
 
 // newPools returns the connections to the database at path. They are opened when they are needed.
 func newPools(path string, o options) (*pools, error) {
 	p := &pools{}
 	for _, c := range []struct {
-		pool   **sql.DB
+		pool   **sqlx.DB
 		size   int
 		params []string
 	}{
@@ -28,7 +29,7 @@ func newPools(path string, o options) (*pools, error) {
 		{&p.writer, 1, []string{"_journal_mode", "WAL", "_synchronous", "FULL", "_txlock", "immediate", "_pragma", "ignore_check_constraints(1)"}},
 		{&p.watcher, 1, []string{"_query_only", "1"}},
 	} {
-		db, err := sql.Open("sqlite", dsn(path, o, c.params...))
+		db, err := sqlx.Open("sqlite", dsn(path, o, c.params...))
 		if err != nil {
 			return nil, err
 		}

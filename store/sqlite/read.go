@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -37,7 +39,7 @@ ORDER BY 1 DESC LIMIT ?2`
 func (s *Store) Get(ctx context.Context, id string) (store.Record, error) {
 	s.check()
 	var rec store.Record
-	err := s.read(ctx, &s.get, func(ctx context.Context, stmt *sql.Stmt) error {
+	err := s.read(ctx, &s.get, func(ctx context.Context, stmt *sqlx.Stmt) error {
 		if err := store.CheckID(id); err != nil {
 			return err
 		}
@@ -122,10 +124,9 @@ func (s *Store) Kept(ctx context.Context) ([]string, error) {
 }
 
 func (s *Store) ids(ctx context.Context, op string, st *statement, args ...any) (ids []string, err error) {
-	err = s.read(ctx, st, func(ctx context.Context, stmt *sql.Stmt) error {
+	err = s.read(ctx, st, func(ctx context.Context, stmt *sqlx.Stmt) error {
 		ids = nil
-		var id string
-		return each(ctx, stmt, args, []any{&id}, func() { ids = append(ids, id) })
+		return stmt.SelectContext(ctx, &ids, args...)
 	})
 	if err != nil {
 		return nil, failed(op, "", err)
@@ -134,27 +135,11 @@ func (s *Store) ids(ctx context.Context, op string, st *statement, args ...any) 
 	return ids, nil
 }
 
-// each calls f with each row of a query, scanned into dest.
-func each(ctx context.Context, stmt *sql.Stmt, args, dest []any, f func()) error {
-	rows, err := stmt.QueryContext(ctx, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := rows.Scan(dest...); err != nil {
-			return err
-		}
-		f()
-	}
-	return rows.Err()
-}
-
 // History returns the newest states of id that are kept, the current one included, at most limit of them; a limit of 0 or less means all.
 func (s *Store) History(ctx context.Context, id string, limit int) ([]store.Version, error) {
 	s.check()
 	var versions []store.Version
-	err := s.read(ctx, &s.history, func(ctx context.Context, stmt *sql.Stmt) (err error) {
+	err := s.read(ctx, &s.history, func(ctx context.Context, stmt *sqlx.Stmt) (err error) {
 		if err := store.CheckID(id); err != nil {
 			return err
 		}
@@ -181,17 +166,27 @@ type line struct {
 	stored string // the config as it is stored
 }
 
-func readLines(ctx context.Context, stmt *sql.Stmt, id string, limit int) (lines []line, err error) {
-	var l line
-	var config sql.NullString
-	var at string
-	err = each(ctx, stmt, []any{id, limit}, []any{&l.number, &config, &l.Configured, &at, &l.Author}, func() {
-		l.stored = config.String
-		l.Record = store.Record{ID: id, Revision: revisionOf(l.number)}
-		if l.UpdatedAt, l.Err = parseTime(at); l.Err == nil && l.Configured {
+// readLines runs historySQL. What cannot be read is noted in Err of its line.
+func readLines(ctx context.Context, stmt *sqlx.Stmt, id string, limit int) ([]line, error) {
+	var rows []struct {
+		Revision   int64
+		Config     sql.NullString
+		Configured bool
+		At         string `db:"updated_at"`
+		Author     string
+	}
+	if err := stmt.SelectContext(ctx, &rows, id, limit); err != nil {
+		return nil, err
+	}
+	lines := make([]line, len(rows))
+	for i, row := range rows {
+		l := line{number: row.Revision, stored: row.Config.String}
+		l.Record = store.Record{ID: id, Revision: revisionOf(row.Revision)}
+		l.Configured, l.Author = row.Configured, row.Author
+		if l.UpdatedAt, l.Err = parseTime(row.At); l.Err == nil && l.Configured {
 			l.Config, l.Err = readable([]byte(l.stored))
 		}
-		lines = append(lines, l)
-	})
-	return lines, err
+		lines[i] = l
+	}
+	return lines, nil
 }

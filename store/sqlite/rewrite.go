@@ -3,10 +3,11 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/pluginregistry/pluginregistry/store"
 )
@@ -23,7 +24,7 @@ type rewritten struct {
 func (s *Store) RewriteHistory(ctx context.Context, id string, rewrite func(store.Version) (json.RawMessage, error)) error {
 	s.check()
 	var lines []line
-	err := s.read(ctx, &s.history, func(ctx context.Context, stmt *sql.Stmt) (err error) {
+	err := s.read(ctx, &s.history, func(ctx context.Context, stmt *sqlx.Stmt) (err error) {
 		if err := store.CheckID(id); err != nil {
 			return err
 		}

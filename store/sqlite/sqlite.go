@@ -32,7 +32,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -40,6 +39,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/pluginregistry/pluginregistry/internal/poll"
 	"github.com/pluginregistry/pluginregistry/internal/sleep"
@@ -106,8 +107,8 @@ func apply(opts []Option) (options, error) {
 // [store.Watcher], [store.Resealer] and [store.Annotator]. Its methods may be called by any number of goroutines at once.
 type Store struct {
 	opts           options
-	reader, writer *sql.DB      // the same in a guest
-	watcher        *sql.DB      // nil in a guest
+	reader, writer *sqlx.DB     // the same in a guest
+	watcher        *sqlx.DB     // nil in a guest
 	shared         bool         // the application uses the connections, too
 	intact         func() error // whether what was written is where a later reader will look for it; nil if there is no file
 
@@ -177,7 +178,7 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 	return s, nil
 }
 
-func newStore(o options, reader, writer *sql.DB) *Store {
+func newStore(o options, reader, writer *sqlx.DB) *Store {
 	s := &Store{opts: o, reader: reader, writer: writer, shared: reader == writer}
 	s.queue.Commit = s.commit
 	s.hub = poll.Hub[state]{
@@ -260,11 +261,11 @@ func (s *Store) patiently(ctx context.Context, f func() error) error {
 // statement is prepared once, when it is first needed: a program that only looks something up pays for nothing else.
 type statement struct {
 	query string
-	ready atomic.Pointer[sql.Stmt]
+	ready atomic.Pointer[sqlx.Stmt]
 	mu    sync.Mutex
 }
 
-func (st *statement) on(ctx context.Context, pool *sql.DB) (*sql.Stmt, error) {
+func (st *statement) on(ctx context.Context, pool *sqlx.DB) (*sqlx.Stmt, error) {
 	if stmt := st.ready.Load(); stmt != nil {
 		return stmt, nil
 	}
@@ -273,7 +274,7 @@ func (st *statement) on(ctx context.Context, pool *sql.DB) (*sql.Stmt, error) {
 	if stmt := st.ready.Load(); stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := pool.PrepareContext(ctx, st.query)
+	stmt, err := pool.PreparexContext(ctx, st.query)
 	if err == nil {
 		st.ready.Store(stmt)
 	}
@@ -288,7 +289,7 @@ func (st *statement) close() {
 
 // read is a call that reads with a statement. A context that can be cancelled costs the driver a goroutine for each statement, so it gets one
 // only if a call may wait for a connection that the application holds.
-func (s *Store) read(ctx context.Context, st *statement, f func(context.Context, *sql.Stmt) error) error {
+func (s *Store) read(ctx context.Context, st *statement, f func(context.Context, *sqlx.Stmt) error) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

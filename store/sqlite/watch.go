@@ -6,6 +6,8 @@ import (
 	"errors"
 	"iter"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/pluginregistry/pluginregistry/store"
 )
 
@@ -71,11 +73,20 @@ func (s *Store) lookAround(ctx context.Context, last map[string]state) (map[stri
 		return last, nil
 	}
 	states := make(map[string]state, len(last))
-	err = s.read(ctx, &s.states, func(ctx context.Context, stmt *sql.Stmt) error {
+	err = s.read(ctx, &s.states, func(ctx context.Context, stmt *sqlx.Stmt) error {
+		var rows []struct {
+			ID         string `db:"plugin_id"`
+			Revision   int64
+			Configured bool
+		}
+		if err := stmt.SelectContext(ctx, &rows); err != nil {
+			return err
+		}
 		clear(states)
-		var id string
-		var st state
-		return each(ctx, stmt, nil, []any{&id, &st.revision, &st.configured}, func() { states[id] = st })
+		for _, row := range rows {
+			states[row.ID] = state{row.Revision, row.Configured}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err

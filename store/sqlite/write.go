@@ -207,12 +207,14 @@ func (s *Store) transaction(ctx context.Context) (*transaction, error) {
 		{&t.current, &s.current}, {&t.stored, &s.stored}, {&t.create, &s.create}, {&t.save, &s.save}, {&t.revive, &s.revive},
 		{&t.remove, &s.remove}, {&t.noting, &s.noting}, {&t.aside, &s.aside}, {&t.rewriting, &s.rewriting},
 	}
-	var err error
 	for _, p := range stmts {
-		if *p.in, err = p.st.on(ctx, s.writer); err != nil {
+		stmt, err := p.st.on(ctx, s.writer)
+		if err != nil {
 			return nil, err
 		}
+		*p.in = stmt.Stmt
 	}
+	var err error
 	if t.conn, err = s.writer.Conn(ctx); err != nil {
 		return nil, err
 	}
