@@ -34,7 +34,7 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("quickstart: ")
 	db := flag.String("db", "quickstart.db", "the `file` to keep the configurations in")
-	key := flag.String("key", "quickstart.key", "the `file` with the key that seals secrets; made if it is missing")
+	key := flag.String("key", "quickstart.key", "the `file` with the key that seals secrets; made on first use")
 	flag.Parse()
 	if err := run(context.Background(), os.Stdout, *db, *key); err != nil {
 		log.Fatal(err)
@@ -57,18 +57,21 @@ func configs() map[string]any {
 }
 
 func run(ctx context.Context, out io.Writer, db, key string) error {
-	keys, err := secret.OpenFile(key)
-	if err != nil {
-		return err
-	}
 	st, err := sqlite.Open(ctx, db)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
+	keys, err := secret.OpenFileFor(ctx, key, st) // if the file is lost and there are secrets, this is an error, and no new key
+	if err != nil {
+		return err
+	}
 	reg := registry.New(st, registry.WithSecrets(keys))
 
 	if err := register(ctx, reg); err != nil {
+		return err
+	}
+	if err := reg.CheckSecrets(ctx); err != nil { // the file has another key
 		return err
 	}
 	greet(ctx, out, reg, db)

@@ -2,10 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pluginregistry/pluginregistry/registry"
+	"github.com/pluginregistry/pluginregistry/registry/secret"
 )
 
 // TestTwoRuns: the second run finds what the first has saved, and no file but the key's shows the API key.
@@ -33,6 +38,25 @@ func TestTwoRuns(t *testing.T) {
 				t.Errorf("%s shows the API key", entry.Name())
 			}
 		}
+	}
+}
+
+// TestLostKey runs again without the key file, and with that of another database.
+func TestLostKey(t *testing.T) {
+	dir := t.TempDir()
+	db, key := filepath.Join(dir, "q.db"), filepath.Join(dir, "q.key")
+	if err := run(t.Context(), io.Discard, db, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), io.Discard, db, key); !errors.Is(err, secret.ErrLostKey) {
+		t.Errorf("without the key file the error is %v", err)
+	}
+	must(secret.OpenFile(key))
+	if err := run(t.Context(), io.Discard, db, key); !errors.Is(err, registry.ErrSecretLocked) {
+		t.Errorf("with another key the error is %v", err)
 	}
 }
 
