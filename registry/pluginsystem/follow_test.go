@@ -101,6 +101,7 @@ func TestFollow(t *testing.T) {
 		if err := m.Disable(t.Context(), "b"); err != nil {
 			t.Fatal(err)
 		}
+		step("disabled", []string{"b c_b false ok"}, `{"n":1}`, `{"n":51}`)
 		save("c_b", map[string]any{"n": 52})
 		synctest.Wait()
 		if err := m.Enable(t.Context(), "b"); err != nil {
