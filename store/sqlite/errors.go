@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 
 	"github.com/pluginregistry/pluginregistry/store"
@@ -46,7 +47,7 @@ func explain(err error) error {
 	case codeBusy, codeLocked:
 		return fmt.Errorf("%w: %w", errLocked, err)
 	case codeReadOnly:
-		return fmt.Errorf("the database, or the directory it is in, is read-only: %w", err)
+		return fmt.Errorf("the database, or the directory it is in, is read-only (%w): %w", fs.ErrPermission, err)
 	case codeIOErr:
 		return fmt.Errorf("the disk could not be read or written: %w", err)
 	case codeCorrupt, codeNotADB:

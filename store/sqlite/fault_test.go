@@ -471,3 +471,32 @@ func TestKilledWhileMigrating(t *testing.T) {
 		}
 	}
 }
+
+// TestLogRemoved: no save is acknowledged after the -wal file was removed or replaced, and watchers are told.
+func TestLogRemoved(t *testing.T) {
+	for what, do := range map[string]func(path string) error{
+		"removed":  os.Remove,
+		"replaced": func(path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			s := open(t, path)
+			put(t, s, "a", `{"n":1}`)
+			put(t, s, "a", `{"n":2}`)
+			if err := do(path + "-wal"); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := s.Put(t.Context(), "a", json.RawMessage(`{"n":3}`), store.Any); err == nil || !strings.Contains(err.Error(), "-wal") {
+					t.Errorf("saved: %v", err)
+				}
+			}
+			for _, err := range s.Watch(t.Context()) {
+				if err == nil || !strings.Contains(err.Error(), "-wal") {
+					t.Errorf("the watcher is told %v", err)
+				}
+				break
+			}
+		})
+	}
+}

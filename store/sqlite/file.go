@@ -88,11 +88,19 @@ const headerSize = 100
 type file struct {
 	path   string
 	before os.FileInfo
+	wal    os.FileInfo // of the -wal file, which stays as long as a connection is open; nil if that is not known
 }
 
 func (f *file) remember() (err error) {
 	f.before, err = os.Stat(f.path)
 	return err
+}
+
+// rememberWAL is for a database of which this store keeps a connection open.
+func (f *file) rememberWAL() {
+	if wal, err := os.Stat(f.path + "-wal"); err == nil {
+		f.wal = wal
+	}
 }
 
 // intact tells whether the path still leads to the file that was opened.
@@ -108,6 +116,13 @@ func (f *file) intact() error {
 		return errors.New("the database file was replaced by another while it was open, nothing can be kept in the old one: open the store again")
 	case now.Size() < headerSize && f.before.Size() >= headerSize:
 		return fmt.Errorf("%w: the database file was truncated while it was open: restore it from a backup and open the store again", store.ErrCorrupt)
+	}
+	if f.wal == nil {
+		return nil
+	}
+	if now, err := os.Stat(f.path + "-wal"); err != nil || !os.SameFile(f.wal, now) {
+		return errors.New("the -wal file was removed or replaced while the database was open, what is saved now could be lost: open the store again, and " +
+			"never remove that file by hand")
 	}
 	return nil
 }

@@ -52,6 +52,10 @@ func dsn(path string, o options, params ...string) string {
 	q.Add("_pragma", "journal_size_limit(4194304)")
 	q.Add("_pragma", "secure_delete(1)")
 	for i := 0; i < len(params); i += 2 {
+		if params[i] == "mode" {
+			q.Set("mode", params[i+1])
+			continue
+		}
 		q.Add(params[i], params[i+1])
 	}
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}

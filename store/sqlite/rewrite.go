@@ -81,6 +81,9 @@ func (s *Store) Scrub(ctx context.Context) error {
 		return failed("scrub", "", err)
 	}
 	defer s.life.End()
+	if s.readOnly != nil {
+		return failed("scrub", "", s.readOnly)
+	}
 	err := s.patiently(ctx, func() error { return s.scrub(ctx) })
 	if err != nil {
 		return failed("scrub", "", s.blame(err))

@@ -110,6 +110,8 @@ type Store struct {
 	reader, writer *sqlx.DB     // the same in a guest
 	watcher        *sqlx.DB     // nil in a guest
 	shared         bool         // the application uses the connections, too
+	readOnly       error        // what saves fail with, if the database can only be read
+	frozen         func() error // asked before each read whether nobody writes, if SQLite cannot notice; or nil
 	intact         func() error // whether what was written is where a later reader will look for it; nil if there is no file
 
 	life  life.Life
@@ -127,6 +129,9 @@ type Store struct {
 //
 // The error is a *store.Error: [store.ErrTooNew] if a newer version of this library has written there, [store.ErrCorrupt] if the file is no
 // database, or what the system said. A file that is refused is left as it is.
+//
+// A database in a directory or on a mount that cannot be written to is opened for reading only: saves then are an error that wraps
+// fs.ErrPermission.
 func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 	o, err := apply(opts)
 	if err != nil {
@@ -149,6 +154,9 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 	}
 	// Before anybody opens the database: processes that make one at once get in each other's way otherwise.
 	lock, err := lockFile(ctx, path, o)
+	if readOnly(err) {
+		return openReadOnly(ctx, path, o, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -169,12 +177,16 @@ func open(ctx context.Context, path string, o options) (*Store, error) {
 		return pools.close()
 	})
 	err = s.patiently(ctx, func() error { return prepare(ctx, s.reader, s.writer, made, o) })
+	if c := code(err); !made && (c == codeCantOpen || c == codeReadOnly) { // the lock file was there already
+		return openReadOnly(ctx, path, o, errors.Join(explain(err), s.Close()))
+	}
 	if err == nil {
 		err = file.remember()
 	}
 	if err != nil {
 		return nil, errors.Join(explain(err), s.Close())
 	}
+	file.rememberWAL()
 	return s, nil
 }
 
@@ -294,6 +306,11 @@ func (s *Store) read(ctx context.Context, st *statement, f func(context.Context,
 		return err
 	}
 	defer s.life.End()
+	if s.frozen != nil {
+		if err := s.frozen(); err != nil {
+			return err
+		}
+	}
 	inDriver := ctx
 	if !s.shared {
 		inDriver = context.WithoutCancel(ctx)

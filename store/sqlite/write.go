@@ -115,6 +115,9 @@ func (s *Store) submit(ctx context.Context, req *request) error {
 		return err
 	}
 	defer s.life.End()
+	if s.readOnly != nil {
+		return s.readOnly
+	}
 	if len(req.puts)+len(req.lines) == 0 {
 		return nil
 	}
