@@ -440,7 +440,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestKilledWhileMigrating: a process that is killed while it makes the tables leaves a database that the next one finishes.
 func TestKilledWhileMigrating(t *testing.T) {
-	rounds := 15
+	rounds := 5
 	if storetest.Long() {
 		rounds = 100
 	}

@@ -152,7 +152,7 @@ func reopen(t *testing.T, open opener, dir string) store.Store {
 }
 
 func testOpenAtOnce(t *testing.T, open opener) {
-	for range shortOr(3, 30) {
+	for range shortOr(2, 30) {
 		dir := t.TempDir()
 		together(t, "open", dir, 8, 0)
 		ids, err := reopen(t, open, dir).Configured(t.Context(), "")
@@ -164,7 +164,7 @@ func testOpenAtOnce(t *testing.T, open opener) {
 
 func testCountTogether(t *testing.T, open opener) {
 	const processes = 8
-	rounds := shortOr(25, 200)
+	rounds := shortOr(10, 200)
 	dir := t.TempDir()
 	s := reopen(t, open, dir)
 	put(t, s, "counter", `{"n":0}`, store.Absent)
@@ -174,7 +174,7 @@ func testCountTogether(t *testing.T, open opener) {
 
 func testWorkTogether(t *testing.T, open opener) {
 	const processes = 4
-	rounds := shortOr(100, 1250)
+	rounds := shortOr(40, 1250)
 	dir := t.TempDir()
 	together(t, "work", dir, processes, rounds)
 	s := reopen(t, open, dir)
