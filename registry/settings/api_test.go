@@ -16,10 +16,9 @@ const whisper = `{"title":"Whisper <&>","type":"object","required":["model"],"pr
 
 // spoken is the OpenAPI document, to judge answers by.
 type spoken struct {
-	t     *testing.T
-	doc   map[string]any
-	paths map[string]map[string]map[string]any
-	c     *jsonschema.Compiler
+	t   *testing.T
+	doc map[string]any
+	c   *jsonschema.Compiler
 }
 
 func newSpoken(t *testing.T) *spoken {

@@ -16,7 +16,6 @@ type edit struct {
 	issues   []registry.Issue  // what the form itself cannot take; the registry has not seen it
 	raw      map[string]string // what was typed at such places
 	taken    []string          // what a switch of the form took out
-	added    map[string]bool   // places of items that are not filled in yet
 	dropped  map[*jsontext.Value]bool
 	renamed  map[*jsontext.Value]string
 	switched bool

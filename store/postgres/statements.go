@@ -18,7 +18,7 @@ type statements struct {
 	save, create, remove, setNote, createNote, current           string
 	batch, ask                                                   string
 	changed, all                                                 string
-	holders, holder                                              string
+	holder                                                       string
 	listen                                                       string
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,8 +21,7 @@ type seen struct {
 
 // watch is the one loop that looks for changes, for all watchers of a store.
 type watch struct {
-	hub  poll.Hub[seen]
-	once sync.Once
+	hub poll.Hub[seen]
 
 	// Of the last look; looks never overlap.
 	snapshot, place string
