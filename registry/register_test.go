@@ -817,6 +817,20 @@ func TestOddIDs(t *testing.T) {
 	}
 }
 
+// TestFormat: a registry can be printed while it is used, under any verb.
+func TestFormat(t *testing.T) {
+	reg, _ := newSpied()
+	register(t, reg, "c", finding("a", "b"))
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+		if got := fmt.Sprintf(verb, reg); got != "registry of 2 plugins in 1 categories" {
+			t.Errorf("%s: %q", verb, got)
+		}
+	}
+	if got := fmt.Sprint(&registry.Registry{}, (*registry.Registry)(nil)); strings.Contains(got, "panic") {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestNotMadeByNew: a registry without a store says so, whatever is called first.
 func TestNotMadeByNew(t *testing.T) {
 	var none *registry.Registry

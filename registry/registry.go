@@ -2,6 +2,8 @@ package registry
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -100,3 +102,15 @@ func (r *Registry) mustBeMade() {
 		panic("registry: this Registry was not made by New")
 	}
 }
+
+// String says how many plugins and categories are registered.
+func (r *Registry) String() string {
+	if r == nil || r.st == nil {
+		return "registry that was not made by New"
+	}
+	s := r.now.Load()
+	return fmt.Sprintf("registry of %d plugins in %d categories", s.count, len(s.all()))
+}
+
+// Format writes String, whatever the verb: fmt would otherwise read what other goroutines are changing.
+func (r *Registry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
