@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,28 +16,51 @@ import (
 // syncing notes what is synced, and fails as it is told.
 type syncing struct {
 	directory
+	mu     sync.Mutex
 	synced []string // file names, "." for the directory
 	err    error
 }
 
-func (d *syncing) SyncFile(name string) error {
+func (d *syncing) note(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.synced = append(d.synced, name)
-	if d.err != nil {
-		return d.err
+	return d.err
+}
+
+func (d *syncing) SyncFile(name string) error {
+	if err := d.note(name); err != nil {
+		return err
 	}
 	return d.directory.SyncFile(name)
 }
 
 func (d *syncing) Sync() error {
-	d.synced = append(d.synced, ".")
-	if d.err != nil {
-		return d.err
+	if err := d.note("."); err != nil {
+		return err
 	}
 	return d.directory.Sync()
 }
 
+// fail makes every sync fail with err, or none if it is nil.
+func (d *syncing) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+}
+
+// forget forgets what was synced.
+func (d *syncing) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.synced = nil
+}
+
+// want checks what was synced since it was asked last.
 func (d *syncing) want(t *testing.T, what string, want ...string) {
 	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if !slices.Equal(d.synced, want) {
 		t.Errorf("%s synced %q, want %q", what, d.synced, want)
 	}
@@ -49,7 +73,7 @@ func TestAcknowledgedMeansSynced(t *testing.T) {
 	s := openTest(t, dir)
 	put(t, s, "other", `{}`)
 	d := &syncing{directory: s.dir}
-	s.dir = d
+	s.setDir(d)
 	save := func(id, config string) error {
 		_, err := s.Put(t.Context(), id, json.RawMessage(config), store.Any)
 		return err
@@ -61,19 +85,21 @@ func TestAcknowledgedMeansSynced(t *testing.T) {
 		}
 	}
 
-	d.err = syscall.EIO
+	d.fail(syscall.EIO)
 	wantErr(t, save("x", `{"n":1}`), store.ErrUncertain)
 	wantErr(t, save("x", `{"n":1}`), syscall.EIO)
-	d.err, d.synced = nil, nil
+	d.fail(nil)
+	d.forget()
 	must(save("x", `{"n":1}`))
 	d.want(t, "the same save after a failure", ".")
 	must(save("x", `{"n":1}`))
 	d.want(t, "the same save once more")
 
-	d.err = syscall.EIO
+	d.fail(syscall.EIO)
 	wantErr(t, s.Delete(t.Context(), "x", store.Any), store.ErrUncertain)
 	wantErr(t, s.Delete(t.Context(), "x", store.Any), syscall.EIO)
-	d.err, d.synced = nil, nil
+	d.fail(nil)
+	d.forget()
 	must(s.Delete(t.Context(), "x", store.Any))
 	d.want(t, "the same deletion after a failure", ".")
 
@@ -81,10 +107,11 @@ func TestAcknowledgedMeansSynced(t *testing.T) {
 		_, err := s.PutAll(t.Context(), []store.Put{{ID: "a", Config: json.RawMessage(`{}`), Match: store.Any}, {ID: "b", Config: json.RawMessage(`{}`), Match: store.Any}})
 		return err
 	}
-	d.err = syscall.EIO
+	d.fail(syscall.EIO)
 	wantErr(t, batch(), store.ErrUncertain)
 	wantConfigured(t, s, "other")
-	d.err, d.synced = nil, nil
+	d.fail(nil)
+	d.forget()
 	must(batch())
 	d.want(t, "the same batch after a failure", ".", ".") // the journal, then the files
 	must(batch())
@@ -104,9 +131,10 @@ func TestAcknowledgedMeansSynced(t *testing.T) {
 	must(save("edited", `{"n":1}`))
 	d.want(t, "a save of what an editor wrote again", "edited.json", ".")
 	write(t, dir, "edited.json", `{ "n": 1 } `)
-	d.err = syscall.EIO
+	d.fail(syscall.EIO)
 	wantErr(t, save("edited", `{"n":1}`), store.ErrUncertain)
-	d.err, d.synced = nil, nil
+	d.fail(nil)
+	d.forget()
 	must(save("edited", `{"n":1}`))
 	d.want(t, "a save of what an editor wrote, after a failure", ".") // it is written anew
 	wantFile(t, dir, "edited.json", "{\n  \"n\": 1\n}")
@@ -119,25 +147,21 @@ func TestWatchTellsOfWhatIsDurable(t *testing.T) {
 	watch(t, dir, func(w *watching) {
 		t := w.t
 		d := &syncing{directory: w.s.dir}
-		w.s.dir = d
+		w.s.setDir(d)
 		write(t, dir, "a.json", `{"n":1}`)
 		w.want(saved("a", `{"n":1}`))
-		if !slices.Equal(d.synced, []string{"a.json", "."}) {
-			t.Errorf("synced are %q", d.synced)
-		}
+		d.want(t, "a change", "a.json", ".")
 		w.wantNothing()
-		if len(d.synced) != 2 {
-			t.Errorf("with nothing to tell, synced are %q", d.synced[2:])
-		}
+		d.want(t, "nothing to tell")
 	})
 	watch(t, dir, func(w *watching) {
 		t := w.t
 		d := &syncing{directory: w.s.dir, err: syscall.EIO}
-		w.s.dir = d
+		w.s.setDir(d)
 		write(t, dir, "a.json", `{"n":2}`)
 		_, err, _ := w.next()
 		wantErr(t, err, syscall.EIO)
-		d.err = nil
+		d.fail(nil)
 		w.want(saved("a", `{"n":2}`))
 		w.wantNothing()
 	})

@@ -165,7 +165,7 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) mustBeOpened() {
-	if s == nil || s.dir == nil {
+	if s == nil || s.lock == nil {
 		panic("jsonfile: this Store was not made by Open")
 	}
 }

@@ -237,7 +237,7 @@ func TestWatchReadsWhatChanged(t *testing.T) {
 		w.age("first.json", time.Minute)
 		w.want(saved("first", `{}`))
 		d := &counting{directory: w.s.dir}
-		w.s.dir = d
+		w.s.setDir(d)
 		write(t, dir, "b.json", `{"b":1}`)
 		w.age("b.json", time.Minute)
 		w.want(saved("b", `{"b":1}`))
@@ -257,7 +257,7 @@ func TestConfiguredOpensNothing(t *testing.T) {
 	write(t, dir, "b.json", `x`)
 	s := openTest(t, dir)
 	d := &counting{directory: s.dir}
-	s.dir = d
+	s.setDir(d)
 	wantConfigured(t, s, "a", "b")
 	if d.opened != 0 {
 		t.Errorf("%d files were opened", d.opened)
@@ -275,7 +275,7 @@ func TestWatchErrors(t *testing.T) {
 		write(t, dir, "a.json", `{"a":1}`)
 		w.want(saved("a", `{"a":1}`))
 		start := time.Now()
-		w.s.dir = &counting{directory: w.s.dir, err: func() error {
+		failing := &counting{directory: w.s.dir, err: func() error {
 			switch since := time.Since(start); {
 			case since < 10*time.Second:
 				return syscall.EIO
@@ -286,6 +286,7 @@ func TestWatchErrors(t *testing.T) {
 			}
 			return nil
 		}}
+		w.s.setDir(failing)
 		write(t, dir, "a.json", `{"a":2}`)
 		_, err, _ := w.next()
 		wantErr(t, err, syscall.EIO)
@@ -318,7 +319,7 @@ func TestWatchOneUnreadable(t *testing.T) {
 	watch(t, dir, func(w *watching) {
 		t := w.t
 		real := w.s.dir
-		w.s.dir = &barring{real, "a.json"}
+		w.s.setDir(&barring{real, "a.json"})
 		write(t, dir, "a.json", `{"a":2}`)
 		write(t, dir, "b.json", `{"b":1}`)
 		_, err, _ := w.next()
@@ -326,7 +327,7 @@ func TestWatchOneUnreadable(t *testing.T) {
 		w.want(saved("b", `{"b":1}`))
 		write(t, dir, "b.json", `{"b":2}`)
 		w.want(saved("b", `{"b":2}`))
-		w.s.dir = real
+		w.s.setDir(real)
 		w.want(saved("a", `{"a":2}`))
 		w.wantNothing()
 	})
@@ -339,7 +340,7 @@ func TestWatchFailsAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openTest(t, dir)
 		real := s.dir
-		s.dir = &counting{directory: real, err: func() error { return syscall.EIO }}
+		s.setDir(&counting{directory: real, err: func() error { return syscall.EIO }})
 		changes := s.Watch(t.Context())
 		step := 0
 		for c, err := range changes {
@@ -347,7 +348,7 @@ func TestWatchFailsAtFirst(t *testing.T) {
 			switch step {
 			case 1:
 				wantErr(t, err, syscall.EIO)
-				s.dir = real
+				s.setDir(real)
 			case 2:
 				if c != saved("a", `{}`) || err != nil {
 					t.Errorf("change %+v, %v", c, err)
@@ -364,13 +365,13 @@ func TestWatchFinishesBatch(t *testing.T) {
 	watch(t, dir, func(w *watching) {
 		t := w.t
 		real := w.s.dir
-		w.s.dir = &failing{directory: real, left: 5, dead: true, err: syscall.EIO} // stage, stage, stage, rename, sync of the journal
+		w.s.setDir(&failing{directory: real, left: 5, dead: true, err: syscall.EIO}) // stage, stage, stage, rename, sync of the journal
 		if _, err := w.s.PutAll(t.Context(), []store.Put{
 			{ID: "a", Config: json.RawMessage(`{}`), Match: store.Any}, {ID: "b", Config: json.RawMessage(`{}`), Match: store.Any},
 		}); err != nil {
 			t.Fatal(err)
 		}
-		w.s.dir = real
+		w.s.setDir(real)
 		if left := names(t, dir); !slices.Contains(left, journalName) || slices.Contains(left, "a.json") {
 			t.Errorf("the batch is not half done: %q", left)
 		}
@@ -413,4 +414,11 @@ func TestWatchTwice(t *testing.T) {
 			}
 		}
 	})
+}
+
+// setDir puts a directory that fails in the place of the store's, while watchers look at it.
+func (s *Store) setDir(d directory) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dir = d
 }
