@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pluginregistry/pluginregistry/internal/atomicfile"
 	"github.com/pluginregistry/pluginregistry/internal/filelock"
 	"github.com/pluginregistry/pluginregistry/store"
 )
@@ -25,39 +26,17 @@ func resolve(path string) (string, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real, nil
 	}
-	return path, makeDirs(filepath.Dir(path))
-}
-
-// makeDirs makes dir and its parents, if they are missing, and makes them durable: SQLite sees to no more than the directory that it is in.
-func makeDirs(dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if err := makeDirs(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return sync1(parent)
+	return path, atomicfile.MakeDir(filepath.Dir(path))
 }
 
 // lockFile takes the lock by which processes take turns in opening and migrating.
 func lockFile(ctx context.Context, path string, o options) (*filelock.Lock, error) {
 	path += ".lock"
-	patience := max(o.busyTimeout, time.Second)
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	lock := filelock.New(path)
-	err := lock.Lock(limited)
-	switch {
-	case err == nil:
-		return lock, nil
-	case ctx.Err() == nil && limited.Err() != nil:
-		return nil, fmt.Errorf("another process has held the lock file %q for %v: end it, or try again when it has opened the database", path, patience)
+	if err := lock.LockWithin(ctx, max(o.busyTimeout, time.Second)); err != nil {
+		return nil, fmt.Errorf("lock file %q: %w", path, err)
 	}
-	return nil, fmt.Errorf("lock file %q: %w", path, err)
+	return lock, nil
 }
 
 // create makes the file if there is none, so that its mode is ours and not the umask's. A file that is there is not opened: closing it
